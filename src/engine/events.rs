@@ -1,0 +1,186 @@
+//! What happens in a run, as data. Reporters, the journal and `--output json` read these and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+/// One event. Serialized as one JSON object a line: `event`, `time` (RFC 3339), `run`, then the kind's fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Event {
+    /// When, RFC 3339 with milliseconds, UTC.
+    pub time: String,
+    /// The run's id.
+    pub run: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Kinds of event. The first group is a contract; the second is for people watching and may grow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The run begins.
+    RunStarted {
+        /// The playbook's name.
+        playbook: String,
+        /// `apply`, `check` or `verify`.
+        mode: String,
+        /// Names of all hosts.
+        hosts: Vec<String>,
+        /// Number of steps in the playbook (before loops).
+        steps: usize,
+    },
+    /// Logged in and identified.
+    HostConnected {
+        /// Host.
+        host: String,
+        /// For example `6.5.0`.
+        version: String,
+        /// Build number.
+        build: u64,
+    },
+    /// A step ended on a host.
+    Step(StepEvent),
+    /// The host was told to reboot.
+    HostRebooting {
+        /// Host.
+        host: String,
+        /// What asked for it.
+        reasons: Vec<String>,
+    },
+    /// The reboot is proved and the management agent answers.
+    HostBack {
+        /// Host.
+        host: String,
+        /// From the reboot command to ready.
+        seconds: f64,
+    },
+    /// Nothing more will happen on this host.
+    HostFinished(HostResult),
+    /// The run ended.
+    RunFinished {
+        /// Number of hosts.
+        hosts: usize,
+        /// Steps that matched already, over all hosts.
+        ok: usize,
+        /// Steps that changed something (or would).
+        changed: usize,
+        /// Steps that failed.
+        failed: usize,
+        /// Hosts that could not be reached or logged in to, or were lost.
+        unreachable: usize,
+        /// Wall time.
+        seconds: f64,
+    },
+
+    /// Connecting begins.
+    HostConnecting {
+        /// Host.
+        host: String,
+        /// Address and port.
+        address: String,
+    },
+    /// Where a host is between step events.
+    Phase {
+        /// Host.
+        host: String,
+        /// For example `reading 14 outputs`, `uploading esx-ui.vib`, `waiting for hostd`.
+        doing: String,
+        /// Done so far, where it can be counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<u64>,
+        /// Of how many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        length: Option<u64>,
+    },
+    /// Something a person should know that is no failure.
+    Note {
+        /// Host, or none for the whole run.
+        host: Option<String>,
+        /// One line.
+        text: String,
+    },
+    /// A host could not be used (any more): not reached, refused, lost.
+    HostFailed {
+        /// Host.
+        host: String,
+        /// The whole error text.
+        error: String,
+        /// Whether the login never succeeded (exit code 4 when true for every host).
+        unreachable: bool,
+    },
+}
+
+/// One step's result on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct StepEvent {
+    /// Host.
+    pub host: String,
+    /// Number of the step in the playbook, from 1; a loop's items share it.
+    pub step: usize,
+    /// Kind, for example `vib`.
+    pub kind: String,
+    /// The step's name, or its summary.
+    pub name: String,
+    /// How it ended.
+    pub status: Status,
+    /// What changed, or would.
+    pub changes: Vec<ChangeShown>,
+    /// Time for the step on this host.
+    pub seconds: f64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why it was skipped, or what else is worth knowing (`waits for the reboot`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Matched already.
+    Ok,
+    /// Changed and verified.
+    Changed,
+    /// With `--check` or `verify`: differs.
+    WouldChange,
+    /// `when` was false, or a tag left it out.
+    Skipped,
+    /// Failed.
+    Failed,
+}
+
+/// A change as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ChangeShown {
+    /// One line.
+    pub summary: String,
+    /// Value before.
+    pub before: String,
+    /// Value after.
+    pub after: String,
+}
+
+/// What a run came to on one host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostResult {
+    /// Host.
+    pub host: String,
+    /// Steps that matched already.
+    pub ok: usize,
+    /// Steps changed, or that would change.
+    pub changed: usize,
+    /// Steps failed.
+    pub failed: usize,
+    /// Steps skipped.
+    pub skipped: usize,
+    /// Reboots done.
+    pub reboots: usize,
+    /// Commands sent to the host.
+    pub commands: u64,
+    /// Round trips after the login.
+    pub round_trips: u64,
+    /// Wall time.
+    pub seconds: f64,
+}

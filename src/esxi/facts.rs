@@ -1,0 +1,51 @@
+//! What esxprep knows of a host before any step: read in one round trip, by the same commands on every version.
+
+use super::version::Version;
+
+/// Facts of one host, as identified at the start of a run and again after every reboot.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct HostFacts {
+    /// The version, from `vmware -v`.
+    #[serde(serialize_with = "as_text")]
+    pub version: Version,
+    /// The build number, from `vmware -v`.
+    pub build: u64,
+    /// The release line, from `vmware -l`, for example `VMware ESXi 6.5.0 Update 1`.
+    pub release: String,
+    /// The host name, from `uname -n`.
+    pub hostname: String,
+    /// hostd's boot time as printed; empty when hostd did not answer. A reboot is proved by its change.
+    pub boot_time: String,
+    /// Whether the host is in maintenance mode.
+    pub maintenance: bool,
+    /// Where `/bootbank` points. A host that lost its boot disk has it in `/tmp` and forgets every change.
+    pub bootbank: String,
+    /// Whether changes will last: `/bootbank` is on a disk that is really there.
+    pub persistent: bool,
+    /// Names of the virtual machines that run now.
+    pub running_vms: Vec<String>,
+    /// The host's own address at which this session came in, from `SSH_CONNECTION`.
+    pub session_address: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(v: &Version, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(v)
+}
+
+impl HostFacts {
+    /// Facts for tests: a healthy host of this version with no virtual machines.
+    pub fn example(version: Version) -> Self {
+        Self {
+            version,
+            build: 5_969_303,
+            release: format!("VMware ESXi {version}"),
+            hostname: "esx1".into(),
+            boot_time: "2026-11-22T08:00:00Z".into(),
+            maintenance: false,
+            bootbank: "/vmfs/volumes/f3512b78-bf3b7cad-7894-c76c8646a5b6".into(),
+            persistent: true,
+            running_vms: Vec::new(),
+            session_address: Some("192.0.2.11".into()),
+        }
+    }
+}

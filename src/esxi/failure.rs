@@ -1,0 +1,118 @@
+//! How a command says that it failed. esxcli prints errors on standard output and exits 0 for a usage text, so
+//! the text decides, not the exit code alone.
+
+use super::output::Output;
+
+/// A failure that the command itself reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub class: Class,
+    /// The message, joined to one line where it was hard-wrapped.
+    pub message: String,
+}
+
+/// Kinds of failure, told apart by form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Class {
+    /// `Error: Unknown command or namespace ...`: this release does not have the command.
+    UnknownCommand,
+    /// Any other `Error: ...` usage error.
+    Usage,
+    /// A usage text alone, exit code 0: the command was incomplete.
+    UsageText,
+    /// A ` [ClassName]` block of `esxcli software`, with the name.
+    Software(String),
+    /// `Connect to localhost failed: Connection failure`: hostd is down or still starting.
+    HostdDown,
+    /// The shell does not know the program.
+    NotFound,
+    /// Anything else that ended with a non-zero exit code.
+    Other,
+}
+
+/// The failure in an output, or `None` when it is an answer.
+///
+/// Sources: the esxcli client's own code (errors on standard output, `Error: ` for usage errors, exit code 1)
+/// and recorded outputs of 5.x to 8.0.
+pub fn failure(output: &Output) -> Option<Failure> {
+    let text = output.stdout.trim_start_matches(['\r', '\n']);
+    let first = text.lines().next().unwrap_or("").trim_end();
+    let make = |class, message: String| Some(Failure { class, message });
+
+    if text.contains("Connect to localhost failed") || output.stderr.contains("Connect to localhost failed") {
+        return make(Class::HostdDown, "Connect to localhost failed: Connection failure".into());
+    }
+    if let Some(rest) = first.strip_prefix("Error: ") {
+        let mut message = rest.to_owned();
+        for line in text.lines().skip(1).take_while(|l| l.starts_with("       ")) {
+            message.push_str("; ");
+            message.push_str(line.trim());
+        }
+        let class = if rest.starts_with("Unknown command") { Class::UnknownCommand } else { Class::Usage };
+        return make(class, message);
+    }
+    if let Some(name) = first.trim().strip_prefix('[').and_then(|r| r.strip_suffix(']'))
+        && first.starts_with(' ')
+        && name.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        let lines: Vec<&str> = text
+            .lines()
+            .skip(1)
+            .map(str::trim)
+            .filter(|l| !l.is_empty() && !l.starts_with("Please refer to the log file"))
+            .collect();
+        return make(Class::Software(name.to_owned()), lines.join(" "));
+    }
+    if first.starts_with("Usage: esxcli") && output.code == 0 {
+        return make(Class::UsageText, "the command was incomplete: it printed its usage".into());
+    }
+    if output.code == 127 || output.stderr.contains(": not found") && output.code != 0 {
+        return make(Class::NotFound, output.stderr.trim().to_owned());
+    }
+    if output.code != 0 {
+        let said = [text, output.stderr.as_str()].map(|t| t.split_whitespace().collect::<Vec<_>>().join(" ")).join(" ");
+        let said = said.trim();
+        let message =
+            if said.is_empty() { format!("exit code {} and no message", output.code) } else { said.to_owned() };
+        return make(Class::Other, message);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out(stdout: &str, code: i32) -> Output {
+        Output { stdout: stdout.into(), code, ..Output::default() }
+    }
+
+    #[test]
+    fn tells_the_forms_apart() {
+        // 6.0/error-unknown-command-sources-profile-update
+        let f = failure(&out("Error: Unknown command or namespace software sources profile update\n\n", 1)).unwrap();
+        assert_eq!(f.class, Class::UnknownCommand);
+        // unknown/error-missing-required-three
+        let f = failure(&out(
+            "Error: Missing required parameter -t|--trusted\n       Missing required parameter -v|--vfid\n\nUsage: esxcli intnet\n",
+            1,
+        ))
+        .unwrap();
+        assert_eq!(f.class, Class::Usage);
+        assert!(f.message.contains("--vfid"));
+        // 8.0/error-profile-update-memoryerror
+        let f = failure(&out(" [MemoryError]\n Please refer to the log file for more details.\n", 1)).unwrap();
+        assert_eq!(f, Failure { class: Class::Software("MemoryError".into()), message: String::new() });
+        // 5.x/error-hostd-down-connection-failure
+        assert_eq!(
+            failure(&out("Connect to localhost failed: Connection failure\n", 1)).unwrap().class,
+            Class::HostdDown
+        );
+        // 6.0/execution-fault-plain-text
+        assert_eq!(failure(&out("Cannot use _ALL_DS as default datastore.\n", 1)).unwrap().class, Class::Other);
+        assert_eq!(failure(&out("Usage: esxcli network {cmd} [cmd options]\n", 0)).unwrap().class, Class::UsageText);
+        assert!(failure(&out("Enabled\n", 0)).is_none());
+        assert!(failure(&out("", 0)).is_none());
+    }
+}

@@ -1,0 +1,15 @@
+//! Kinds of step. Each answers which commands' output it needs and what differs; it does no I/O.
+
+pub mod step;
+
+pub use step::*;
+
+/// Every kind of step, in the order of the documentation.
+pub fn kinds() -> &'static [Kind] {
+    &[]
+}
+
+/// The kind of this name.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    kinds().iter().find(|k| k.name == name)
+}

@@ -1,0 +1,89 @@
+//! Where and how to log in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything needed to reach one host.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The name used in reports.
+    pub name: String,
+    /// Address or DNS name.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// User, usually `root`.
+    pub user: String,
+    /// Tried in this order, each once.
+    pub credentials: Vec<Credential>,
+    /// How the host key is checked.
+    pub host_key: HostKeyCheck,
+    /// Which algorithms are offered.
+    pub algorithms: Algorithms,
+    /// Hosts to jump through, nearest first.
+    pub jumps: Vec<Target>,
+    /// Limit for TCP connect, key exchange and login, each.
+    pub connect_timeout: Duration,
+    /// How many shell channels reads may be spread over (1 where the server allows one).
+    pub channels: usize,
+}
+
+impl Target {
+    /// A target with the defaults: user root, port 22, known_hosts checked, no credentials yet.
+    pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            address: address.into(),
+            port: 22,
+            user: "root".into(),
+            credentials: Vec::new(),
+            host_key: HostKeyCheck::default(),
+            algorithms: Algorithms::default(),
+            jumps: Vec::new(),
+            connect_timeout: Duration::from_secs(15),
+            channels: 4,
+        }
+    }
+}
+
+/// A way to prove who we are.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// By keyboard-interactive where offered, else by the password method; one attempt in all.
+    Password(SecretString),
+    /// A private key file, perhaps encrypted.
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// For an encrypted key.
+        passphrase: Option<SecretString>,
+    },
+    /// Every key of the agent at `SSH_AUTH_SOCK`.
+    Agent,
+}
+
+/// How a host key is checked. Nothing turns it off.
+#[derive(Debug, Clone, Default)]
+pub struct HostKeyCheck {
+    /// The only accepted key, in OpenSSH form (`ssh-ed25519 AAAA...`) or as `SHA256:...` fingerprint.
+    pub pin: Option<String>,
+    /// known_hosts files to look in; empty: the user's.
+    pub known_hosts: Vec<PathBuf>,
+    /// Accept and store the key of a host that is not known yet.
+    pub accept_new: bool,
+}
+
+/// Profiles of algorithms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithms {
+    /// Current algorithms only.
+    Modern,
+    /// Modern, with the NIST curves before group exchange, as ESXi 6.5 to 9.0 offers.
+    #[default]
+    Esxi,
+    /// Adds SHA-1 and CBC for hosts before 6.5; only when the inventory says so.
+    Legacy,
+}
