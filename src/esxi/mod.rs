@@ -13,3 +13,10 @@ pub use command::Command;
 pub use facts::HostFacts;
 pub use output::{Output, Outputs};
 pub use version::Version;
+
+/// The output in a recorded transcript: the text after its `# ` header lines and one empty line.
+#[cfg(test)]
+pub(crate) fn recorded(file: &str) -> String {
+    let body: Vec<&str> = file.split_inclusive('\n').skip_while(|l| l.starts_with('#')).collect();
+    body.concat().strip_prefix('\n').map_or_else(|| body.concat(), str::to_owned)
+}
