@@ -1,8 +1,104 @@
 //! One file a subcommand: arguments in, call, exit code out.
 
+mod apply;
+mod bundle;
+mod facts;
+mod hosts;
+mod log;
+mod schema;
+mod sim;
+mod validate;
+
 use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Usage errors, and files that do not validate: nothing was touched.
+const EXIT_USAGE: u8 = 2;
+
+/// Brings VMware ESXi hosts from just installed to exactly as written down, over nothing but SSH.
+#[derive(Debug, Parser)]
+#[command(name = "esxprep", version, about, max_term_width = 110, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Write a debug log to this file (its verbosity: RUST_LOG).
+    #[arg(long, global = true, value_name = "FILE", env = "ESXPREP_LOG_FILE")]
+    log_file: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make hosts match a playbook, and prove that they do.
+    Apply(Box<apply::ApplyArgs>),
+    /// Read only: does every host match the playbook?
+    Verify(Box<apply::VerifyArgs>),
+    /// Check playbooks; no host is touched.
+    Validate(validate::ValidateArgs),
+    /// Show what esxprep knows of a host.
+    Facts(facts::FactsArgs),
+    /// Run simulated ESXi hosts behind a real SSH server.
+    Sim(sim::SimArgs),
+    /// Look into an offline bundle or a VIB.
+    Bundle(bundle::BundleArgs),
+    /// Show what a run did; without RUN, list the runs.
+    Log(log::LogArgs),
+    /// Print a JSON Schema.
+    Schema(schema::SchemaArgs),
+    /// Print the reference of the kinds of step.
+    Steps(schema::StepsArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
 
 /// Parses the command line, calls the subcommand and returns its exit code.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    if let Err(error) = start_log(cli.log_file.as_deref()) {
+        return fail(&error);
+    }
+    match cli.command {
+        Command::Apply(args) => apply::apply(*args),
+        Command::Verify(args) => apply::verify(*args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::Facts(args) => facts::facts(args),
+        Command::Sim(args) => sim::sim(args),
+        Command::Bundle(args) => bundle::bundle(&args),
+        Command::Log(args) => log::log(&args),
+        Command::Schema(args) => schema::schema(&args),
+        Command::Steps(args) => schema::steps(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("cannot write the manual page: {error}")),
+        },
+    }
+}
+
+/// Prints an error and returns the exit code for it.
+fn fail(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// The runtime for everything that waits for hosts.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("cannot start: {e}"))
+}
+
+fn start_log(file: Option<&std::path::Path>) -> Result<(), String> {
+    let Some(path) = file else { return Ok(()) };
+    let file = std::fs::File::create(path).map_err(|e| format!("cannot write the log {}: {e}", path.display()))?;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("esxprep=debug,russh=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
+    Ok(())
 }

@@ -1,3 +1,15 @@
 //! The only room with I/O to a host: identify, observe, compare, act, verify, persist, reboot.
 
+mod act;
+pub mod artifacts;
+mod detached;
 pub mod events;
+pub mod host;
+pub mod identify;
+pub mod journal;
+pub mod prepare;
+mod reboot;
+pub mod run;
+mod session;
+
+pub use run::{Batch, Context, Mode, Resumed, RunOptions, RunOutcome, run};

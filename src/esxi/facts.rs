@@ -26,6 +26,8 @@ pub struct HostFacts {
     pub running_vms: Vec<String>,
     /// The host's own address at which this session came in, from `SSH_CONNECTION`.
     pub session_address: Option<String>,
+    /// The address that this session comes from as the host sees it, from `SSH_CONNECTION`.
+    pub client_address: Option<String>,
 }
 
 fn as_text<S: serde::Serializer>(v: &Version, s: S) -> Result<S::Ok, S::Error> {
@@ -33,6 +35,24 @@ fn as_text<S: serde::Serializer>(v: &Version, s: S) -> Result<S::Ok, S::Error> {
 }
 
 impl HostFacts {
+    /// A few indented lines for people.
+    pub fn describe(&self) -> String {
+        let yes = |b: bool| if b { "yes" } else { "no" };
+        let or = |s: &str| if s.is_empty() { "not known".to_owned() } else { s.to_owned() };
+        let lasts = if self.persistent { "yes" } else { "NO: the next boot forgets them" };
+        let vms = if self.running_vms.is_empty() { "none".to_owned() } else { self.running_vms.join(", ") };
+        format!(
+            "   Release: {} (build {})\n   Host Name: {}\n   Boot Time: {}\n   Maintenance Mode: {}\n   Bootbank: {}\n   \
+             Changes Last: {lasts}\n   Running VMs: {vms}\n",
+            self.release,
+            self.build,
+            or(&self.hostname),
+            or(&self.boot_time),
+            yes(self.maintenance),
+            or(&self.bootbank),
+        )
+    }
+
     /// Facts for tests: a healthy host of this version with no virtual machines.
     pub fn example(version: Version) -> Self {
         Self {
@@ -46,6 +66,7 @@ impl HostFacts {
             persistent: true,
             running_vms: Vec::new(),
             session_address: Some("192.0.2.11".into()),
+            client_address: Some("192.0.2.1".into()),
         }
     }
 }

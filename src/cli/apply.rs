@@ -1,0 +1,234 @@
+//! `esxprep apply` and `esxprep verify`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::hosts::{Failure, HostArgs, Simulated};
+use crate::engine::events::Event;
+use crate::engine::journal::{Journal, NewRun};
+use crate::engine::{Batch, Context, Mode, RunOptions};
+use crate::inventory::Host;
+use crate::playbook::Playbook;
+use crate::report::{OutputKind, ReportOptions, Reporter};
+use crate::transport::RusshConnector;
+
+/// Arguments that `apply` and `verify` share.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The playbook.
+    playbook: PathBuf,
+    #[command(flatten)]
+    hosts: HostArgs,
+    /// Show before → after of every change.
+    #[arg(long)]
+    diff: bool,
+    /// Only steps with one of these tags.
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    tags: Vec<String>,
+    /// No steps with one of these tags.
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    skip_tags: Vec<String>,
+    /// Hosts at the same time.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    forks: u16,
+    /// Hosts one batch at a time: a number, or a percentage such as 20%.
+    #[arg(long, value_name = "N|N%")]
+    serial: Option<Batch>,
+    /// Begin no other host once so many have failed.
+    #[arg(long, value_name = "N")]
+    max_failures: Option<usize>,
+    /// A variable, KEY=VALUE with the value as YAML, or @FILE.yml.
+    #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE")]
+    extra: Vec<String>,
+    /// Leave out what this earlier run ended well (an id, its beginning, or `last`).
+    #[arg(long, value_name = "RUN")]
+    resume: Option<String>,
+    /// human, json, junit[=FILE] or html[=FILE]; several, if at most one takes standard output.
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    output: Vec<OutputKind>,
+    /// Limit for a command that has none of its own.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    command_timeout: Duration,
+}
+
+/// `esxprep apply`.
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Change nothing; say what would be changed (exit code 3 if anything).
+    #[arg(long)]
+    check: bool,
+    /// Never reboot; say what waits for it.
+    #[arg(long)]
+    no_reboot: bool,
+    /// Limit from the reboot to a host that is ready again.
+    #[arg(long, value_name = "TIME", default_value = "20m", value_parser = humantime::parse_duration)]
+    reboot_timeout: Duration,
+    /// Change hosts that will forget it at their next boot, too.
+    #[arg(long)]
+    allow_unsaved: bool,
+}
+
+/// `esxprep verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Runs `apply`.
+pub fn apply(args: ApplyArgs) -> ExitCode {
+    let mode = if args.check { Mode::Check } else { Mode::Apply };
+    let mut options = RunOptions::new(mode, cache_dir());
+    options.no_reboot = args.no_reboot;
+    options.reboot_timeout = args.reboot_timeout;
+    options.allow_unsaved = args.allow_unsaved;
+    run(args.run, options)
+}
+
+/// Runs `verify`.
+pub fn verify(args: VerifyArgs) -> ExitCode {
+    run(args.run, RunOptions::new(Mode::Verify, cache_dir()))
+}
+
+fn cache_dir() -> PathBuf {
+    use etcetera::BaseStrategy;
+    etcetera::choose_base_strategy()
+        .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
+}
+
+fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {
+    options.forks = usize::from(args.forks);
+    options.serial = args.serial;
+    options.max_failures = args.max_failures;
+    options.tags.clone_from(&args.tags);
+    options.skip_tags.clone_from(&args.skip_tags);
+    options.command_timeout = args.command_timeout;
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&error),
+    };
+    match runtime.block_on(checked(args, options)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.show(),
+    }
+}
+
+/// Everything that can be wrong is found before any host is touched; then the run.
+async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> {
+    options.extra_vars = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
+    let mut inventory = args.hosts.inventory()?;
+    let mut known: BTreeSet<String> = options.extra_vars.keys().cloned().collect();
+    known.extend(inventory.hosts.iter().flat_map(|h| h.vars.keys().cloned()));
+    if args.hosts.sim.is_some() {
+        known.extend(crate::sim::variables().iter().map(|v| (*v).to_owned()));
+    }
+    let playbook = Playbook::load(&args.playbook, &known).map_err(Failure::Problems)?;
+    if let Some(run) = &args.resume {
+        let recorded = Journal::load(run).map_err(|e| Failure::Text(e.to_string()))?;
+        options.resumed = recorded.done().into_iter().map(|(host, done)| (host, done.steps)).collect();
+    }
+    let sim = Simulated::start(args.hosts.sim_options(playbook.esxi.first().map(String::as_str))).await?;
+    if let Some(running) = &sim.0 {
+        inventory = args.hosts.simulated(running.hosts())?;
+    }
+    let patterns = if args.hosts.sim.is_some() { &[][..] } else { &playbook.hosts };
+    let selected: Vec<Host> = inventory
+        .select(patterns, args.hosts.limit.as_deref())
+        .map_err(|e| Failure::Text(e.to_string()))?
+        .into_iter()
+        .cloned()
+        .collect();
+    let code = journalled(&args, options, playbook, selected).await;
+    sim.stop().await;
+    code
+}
+
+async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hosts: Vec<Host>) -> Result<u8, Failure> {
+    let new = NewRun {
+        playbook: playbook.path.clone(),
+        name: playbook.name.clone(),
+        argv: std::env::args().collect(),
+        mode: options.mode.word().to_owned(),
+        hosts: hosts.iter().map(|h| h.name.clone()).collect(),
+        resumes: args.resume.clone(),
+    };
+    let journal = Journal::create(&new).map_err(|e| Failure::Text(format!("cannot keep a journal of this run: {e}")))?;
+    let report = ReportOptions::detect(args.diff, options.mode != Mode::Apply);
+    let reporter = crate::report::for_outputs(&args.output, &report)
+        .map_err(|e| Failure::Text(format!("cannot write the report: {e}")))?;
+    let cancel = CancellationToken::new();
+    let (events, received) = mpsc::unbounded_channel();
+    let run = journal.run().to_owned();
+    let ctx = Arc::new(Context::new(playbook, options, Arc::new(RusshConnector::default()), cancel.clone(), run, events));
+    let watch = tokio::spawn(interrupts(cancel));
+    let reporting = tokio::spawn(report_events(received, reporter, journal));
+    let outcome = crate::engine::run(ctx, hosts).await;
+    watch.abort();
+    // The run is over whatever the journal says: a full disk here must not change the exit code.
+    match reporting.await.map(|journal| journal.finish(i32::from(outcome.exit_code))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => eprintln!("warning: the journal could not be finished: {error}"),
+        Err(error) => eprintln!("warning: a defect in esxprep, the report ended early: {error}"),
+    }
+    Ok(outcome.exit_code)
+}
+
+/// Hands every event to the journal and the reporter until the engine is done.
+async fn report_events(
+    mut received: mpsc::UnboundedReceiver<Event>,
+    mut reporter: Box<dyn Reporter>,
+    mut journal: Journal,
+) -> Journal {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            event = received.recv() => match event {
+                Some(event) => {
+                    if let Err(error) = journal.append(&event)
+                        && !told
+                    {
+                        told = true;
+                        eprintln!("warning: the journal cannot be written: {error}");
+                    }
+                    reporter.event(&event);
+                }
+                None => break,
+            },
+            _ = tick.tick() => reporter.tick(),
+        }
+    }
+    if let Err(error) = reporter.finish() {
+        eprintln!("warning: the report could not be finished: {error}");
+    }
+    journal
+}
+
+/// The first interrupt ends the run after the change in hand; the second ends it now.
+async fn interrupts(cancel: CancellationToken) {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(_) => return,
+    };
+    for again in [false, true] {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        if again {
+            eprintln!("interrupted again: stopping at once; what was under way may be half done, run it again to go on");
+            std::process::exit(130);
+        }
+        eprintln!("interrupted: finishing the change in hand (again to stop at once)");
+        cancel.cancel();
+    }
+}

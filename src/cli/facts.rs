@@ -1,0 +1,75 @@
+//! `esxprep facts`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::hosts::{Failure, HostArgs, Simulated};
+use crate::engine::identify::identify;
+use crate::transport::RusshConnector;
+
+/// `esxprep facts`.
+#[derive(Debug, Args)]
+pub struct FactsArgs {
+    /// Hosts, as `[user@]host[:port]`, or names in the inventory; all of the inventory when none is given.
+    names: Vec<String>,
+    #[command(flatten)]
+    hosts: HostArgs,
+    /// One JSON object a host.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads and shows the facts of hosts.
+pub fn facts(mut args: FactsArgs) -> ExitCode {
+    if args.hosts.inventory.is_none() && args.hosts.sim.is_none() && !args.names.is_empty() {
+        args.hosts.inventory = Some(args.names.join(","));
+        args.names.clear();
+    }
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&error),
+    };
+    match runtime.block_on(show(&args)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.show(),
+    }
+}
+
+async fn show(args: &FactsArgs) -> Result<u8, Failure> {
+    let mut inventory = args.hosts.inventory()?;
+    let sim = Simulated::start(args.hosts.sim_options(None)).await?;
+    if let Some(running) = &sim.0 {
+        inventory = args.hosts.simulated(running.hosts())?;
+    }
+    let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(|e| Failure::Text(e.to_string()))?;
+    let connector = Arc::new(RusshConnector::default());
+    let (mut shown, mut failed) = (0, 0);
+    for host in hosts {
+        match identify(connector.clone(), host.target.clone()).await {
+            Ok(facts) => {
+                shown += 1;
+                if args.json {
+                    let mut value = serde_json::to_value(&facts).map_err(|e| Failure::Text(e.to_string()))?;
+                    if let Some(map) = value.as_object_mut() {
+                        map.insert("host".into(), host.name.clone().into());
+                    }
+                    println!("{value}");
+                } else {
+                    println!("{}\n{}", host.name, facts.describe());
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                eprintln!("error: {}: {error}", host.name);
+            }
+        }
+    }
+    sim.stop().await;
+    Ok(match (shown, failed) {
+        (_, 0) => 0,
+        (0, _) => 4,
+        _ => 1,
+    })
+}

@@ -1,0 +1,51 @@
+//! `esxprep log`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::engine::journal::Journal;
+use crate::report::{ReportOptions, render_list, render_run};
+
+/// `esxprep log`.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// A run's id, its beginning, or `last`.
+    run: Option<String>,
+    /// Show before → after of every change.
+    #[arg(long)]
+    diff: bool,
+    /// The stored events, one JSON object a line.
+    #[arg(long, requires = "run")]
+    json: bool,
+}
+
+/// Lists runs, or shows one.
+pub fn log(args: &LogArgs) -> ExitCode {
+    let Some(run) = &args.run else {
+        return match Journal::list() {
+            Ok(runs) => {
+                print!("{}", render_list(&runs, &ReportOptions::detect(false, false)));
+                ExitCode::SUCCESS
+            }
+            Err(error) => super::fail(&error.to_string()),
+        };
+    };
+    match Journal::load(run) {
+        Ok(journal) if args.json => {
+            for event in &journal.events {
+                match event.to_line() {
+                    Ok(line) => println!("{line}"),
+                    Err(error) => return super::fail(&error.to_string()),
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(journal) => {
+            let options = ReportOptions::detect(args.diff, false);
+            print!("{}", render_run(&journal, &options));
+            ExitCode::SUCCESS
+        }
+        Err(error) => super::fail(&error.to_string()),
+    }
+}

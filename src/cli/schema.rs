@@ -1,0 +1,71 @@
+//! `esxprep schema` and `esxprep steps`.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+/// `esxprep schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what.
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    /// A playbook.
+    Playbook,
+    /// An inventory.
+    Inventory,
+    /// A line of `--output json`.
+    Events,
+}
+
+/// Prints a schema, made from the types that read the files.
+pub fn schema(args: &SchemaArgs) -> ExitCode {
+    let value = match args.what {
+        What::Playbook => crate::playbook::schema(),
+        What::Inventory => crate::inventory::schema(),
+        What::Events => schemars::schema_for!(crate::engine::events::Event).to_value(),
+    };
+    match serde_json::to_string_pretty(&value) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => super::fail(&error.to_string()),
+    }
+}
+
+/// `esxprep steps`.
+#[derive(Debug, Args)]
+pub struct StepsArgs {
+    /// One kind; all when none is given.
+    kind: Option<String>,
+    /// The whole reference as Markdown (`docs/steps.md` is this).
+    #[arg(long, conflicts_with = "kind")]
+    markdown: bool,
+}
+
+/// Prints the reference of the kinds of step.
+pub fn steps(args: &StepsArgs) -> ExitCode {
+    if args.markdown {
+        print!("{}", crate::steps::reference::markdown());
+        return ExitCode::SUCCESS;
+    }
+    match &args.kind {
+        None => {
+            for kind in crate::steps::kinds() {
+                println!("{:<16} {}", kind.name, kind.about);
+            }
+            ExitCode::SUCCESS
+        }
+        Some(name) => match crate::steps::kind(name) {
+            Some(kind) => {
+                print!("{}", crate::steps::reference::one(kind));
+                ExitCode::SUCCESS
+            }
+            None => super::fail(&format!("there is no kind of step named {name:?}; `esxprep steps` lists them")),
+        },
+    }
+}

@@ -1,0 +1,298 @@
+//! Making one change: its actions in order, its cleanup whatever happens, and what a lost connection means.
+
+use std::time::{Duration, Instant};
+
+use super::detached::{DetachedScript, Progress};
+use super::events::EventKind;
+use super::host::{HostError, HostRun};
+use crate::esxi::{Command, Output};
+use crate::playbook::OnRunningVms;
+use crate::steps::{Action, Change, Detached, Source, Step, Verdict};
+use crate::transport::{Payload, TransportError};
+
+/// Why a change was not made.
+pub(super) enum Acted {
+    /// The step failed; the host can go on being used.
+    Failed(String),
+    /// Work on the host is over.
+    Host(HostError),
+}
+
+impl From<HostError> for Acted {
+    fn from(error: HostError) -> Self {
+        Self::Host(error)
+    }
+}
+
+impl HostRun {
+    /// Makes one change.
+    pub(super) async fn act(
+        &mut self,
+        step: &dyn Step,
+        change: &Change,
+        ran: &mut Vec<(Command, Output)>,
+    ) -> Result<Verdict, Acted> {
+        if change.effect.maintenance && !change.actions.is_empty() {
+            self.enter_maintenance().await?;
+        }
+        let acted = self.actions(step, change, ran).await;
+        let lost = matches!(&acted, Err(Acted::Host(HostError::Transport(_))));
+        if lost && self.session.reopen(None).await.is_err() {
+            return acted;
+        }
+        for command in &change.cleanup {
+            // Best effort: the change's own result matters more than a file in a RAM disk.
+            if let Err(error) = self.session.run(command).await {
+                self.note(format!("could not clean up with `{command}`: {error}"));
+            }
+        }
+        if let (true, Err(Acted::Host(error))) = (lost, &acted) {
+            let there = match self.in_place(step).await {
+                Some(true) => "Looked again over a new connection: the change is in place",
+                Some(false) => "Looked again over a new connection: the change is not in place",
+                None => "It could not be looked at again",
+            };
+            self.dirty = true;
+            return Err(Acted::Failed(format!("{error}, while making the change {:?}. {there}; run this again to go on", change.summary)));
+        }
+        acted
+    }
+
+    async fn actions(
+        &mut self,
+        step: &dyn Step,
+        change: &Change,
+        ran: &mut Vec<(Command, Output)>,
+    ) -> Result<Verdict, Acted> {
+        let mut all = Verdict::default();
+        let mut any = false;
+        for action in &change.actions {
+            match action {
+                Action::Run(command) => {
+                    self.phase(change.summary.clone());
+                    self.dirty |= !change.effect.transient;
+                    let output = self.session.run(command).await.map_err(transport)?;
+                    let verdict = step.judge(command, &output).map_err(|e| Acted::Failed(e.to_string()))?;
+                    ran.push((command.clone(), output));
+                    all.reboot |= verdict.reboot;
+                    all.note = all.note.or(verdict.note);
+                    // One action that changed something is a change, whatever the others say.
+                    all.changed = if any { all.changed.filter(|c| !c).and(verdict.changed) } else { verdict.changed };
+                    any = true;
+                }
+                Action::Upload { source, path, mode } => self.upload(source, path, *mode).await?,
+                Action::Detached(detached) => self.detached(change, detached).await?,
+            }
+        }
+        Ok(all)
+    }
+
+    async fn upload(&mut self, source: &Source, path: &str, mode: u32) -> Result<(), Acted> {
+        let (payload, length) = match source {
+            Source::Bytes(bytes) => (Payload::Bytes(bytes.clone()), bytes.len() as u64),
+            Source::File(file) => {
+                let length = std::fs::metadata(file).map(|m| m.len()).map_err(|e| {
+                    Acted::Failed(format!("cannot read {} on this machine: {e}", file.display()))
+                })?;
+                (Payload::File(file.clone()), length)
+            }
+        };
+        let ctx = self.ctx.clone();
+        let host = self.host.name.clone();
+        let doing = format!("uploading {path}");
+        let mut progress = move |sent| {
+            ctx.emit(EventKind::Phase { host: host.clone(), doing: doing.clone(), position: Some(sent), length: Some(length) });
+        };
+        match self.session.upload(&payload, path, mode, &mut progress).await {
+            Ok(()) => Ok(()),
+            Err(error @ TransportError::Upload { .. }) => Err(Acted::Failed(error.to_string())),
+            Err(error) => Err(transport(error)),
+        }
+    }
+
+    /// A change that may cut the session: starts it, logs in again, confirms. Not confirmed = the host takes
+    /// it back by itself.
+    async fn detached(&mut self, change: &Change, detached: &Detached) -> Result<(), Acted> {
+        let script = DetachedScript::new(detached, &self.ctx.unique());
+        let before = self.session.target().address.clone();
+        // A new address is where the host will be, unless we come in through a forwarded port.
+        let direct = self.facts.session_address.as_deref() == Some(before.as_str());
+        let after = detached.new_address.clone().filter(|_| direct);
+        self.phase(format!("{} (detached, with a rollback after {} s)", change.summary, detached.confirm_within.as_secs()));
+        self.dirty = true;
+        let started = self.session.run(&script.start()).await.map_err(transport)?;
+        if started.code != 0 {
+            return Err(Acted::Failed(format!("could not start the detached change: {}", started.stderr.trim())));
+        }
+        self.session.close().await;
+        let limit = detached.confirm_within + Duration::from_secs(20);
+        let deadline = Instant::now() + limit;
+        let mut last = String::from("nothing answered");
+        // The script sleeps a second before it begins: a login before that would see the old state.
+        self.ctx.pause(Duration::from_millis(1500)).await?;
+        while Instant::now() < deadline {
+            let mut addresses = vec![after.clone().unwrap_or_else(|| before.clone())];
+            if after.is_some() {
+                addresses.push(before.clone());
+            }
+            for address in addresses {
+                if !self.session.listening(Some(&address), Duration::from_secs(2)).await {
+                    continue;
+                }
+                match self.session.reopen(Some(&address)).await {
+                    Ok(()) => {}
+                    Err(error @ (TransportError::Refused { .. } | TransportError::HostKey { .. })) => return Err(transport(error)),
+                    Err(error) => {
+                        last = error.to_string();
+                        continue;
+                    }
+                }
+                match self.session.run(&script.ask()).await {
+                    Ok(answer) => match DetachedScript::progress(&answer.stdout) {
+                        Progress::Made => return self.confirm(&script, detached, &address).await,
+                        Progress::Confirmed => return Ok(()),
+                        Progress::Failed(said) => {
+                            let _ = self.session.run(&script.tidy()).await;
+                            return Err(Acted::Failed(format!("the change failed on the host and was taken back: {said}")));
+                        }
+                        Progress::RolledBack => return Err(self.rolled_back(&script, detached, &before).await),
+                        Progress::Unknown => {
+                            return Err(Acted::Failed(
+                                "the host has no trace of the change any more: it restarted meanwhile. Run this again".into(),
+                            ));
+                        }
+                        Progress::Running => last = format!("logged in at {address}, the change is still running"),
+                    },
+                    Err(error) => last = error.to_string(),
+                }
+            }
+            self.ctx.pause(Duration::from_millis(500)).await?;
+        }
+        Err(Acted::Host(HostError::Stopped(format!(
+            "after the change {:?} the host did not answer within {} s ({last}). It takes the change back by itself when nobody confirms; \
+             if it stays away, look at its console (DCUI)",
+            change.summary,
+            limit.as_secs()
+        ))))
+    }
+
+    async fn confirm(&mut self, script: &DetachedScript, detached: &Detached, address: &str) -> Result<(), Acted> {
+        let answer = self.session.run(&script.confirm()).await.map_err(transport)?;
+        match DetachedScript::progress(&answer.stdout) {
+            Progress::Confirmed => {
+                let _ = self.session.run(&script.tidy()).await;
+                self.note(format!("logged in again at {address} and confirmed the change"));
+                if detached.new_address.is_some() {
+                    self.facts.session_address.clone_from(&detached.new_address);
+                }
+                Ok(())
+            }
+            _ => Err(self.rolled_back(script, detached, address).await),
+        }
+    }
+
+    async fn rolled_back(&mut self, script: &DetachedScript, detached: &Detached, address: &str) -> Acted {
+        let _ = self.session.run(&script.tidy()).await;
+        let wanted = detached.new_address.as_deref().unwrap_or(address);
+        Acted::Failed(format!(
+            "nobody could log in at {wanted} within {} s, so the host put the old state back. Check the VLAN, the uplink and the \
+             address, and run this again",
+            detached.confirm_within.as_secs()
+        ))
+    }
+
+    /// Enters maintenance mode for a change that needs it, unless the host is in it.
+    async fn enter_maintenance(&mut self) -> Result<(), Acted> {
+        if self.facts.maintenance {
+            return Ok(());
+        }
+        self.empty_of_vms("enter maintenance mode").await?;
+        self.phase("entering maintenance mode");
+        let command = Command::esxcli("system maintenanceMode set -e true").timeout(self.ctx.options.reboot_timeout);
+        let output = self.session.run(&command).await.map_err(transport)?;
+        if let Some(failure) = crate::esxi::failure::failure(&output) {
+            return Err(Acted::Failed(format!("`{command}` failed: {}", failure.message)));
+        }
+        self.facts.maintenance = true;
+        self.entered_maintenance = true;
+        Ok(())
+    }
+
+    /// Leaves the maintenance mode that esxprep entered.
+    pub(super) async fn leave_maintenance(&mut self) -> Result<(), HostError> {
+        let command = Command::esxcli("system maintenanceMode set -e false");
+        let output = self.session.run(&command).await?;
+        self.entered_maintenance = false;
+        self.facts.maintenance = false;
+        match crate::esxi::failure::failure(&output) {
+            // Leaving it twice is an error on some releases; out is out.
+            Some(f) if !f.message.contains("already") => Err(HostError::Stopped(format!("`{command}` failed: {}", f.message))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that no virtual machine runs, as the playbook's `on_running_vms` says.
+    pub(super) async fn empty_of_vms(&mut self, wish: &str) -> Result<(), HostError> {
+        let list = Command::esxcli("vm process list");
+        let running = |text: &str| -> Vec<String> {
+            text.lines().filter_map(|l| l.trim().strip_prefix("Config File: ")).map(str::to_owned).collect()
+        };
+        let names = |files: &[String]| {
+            files.iter().filter_map(|f| f.rsplit('/').next()).map(|f| f.trim_end_matches(".vmx")).collect::<Vec<_>>().join(", ")
+        };
+        let mut now = running(&self.session.run(&list).await?.stdout);
+        if now.is_empty() {
+            return Ok(());
+        }
+        let (verb, word) = match self.ctx.playbook.on_running_vms {
+            OnRunningVms::Fail => {
+                return Err(HostError::Stopped(format!(
+                    "virtual machines run on this host: {}. To {wish} they must not. Shut them down, or set `on_running_vms: shutdown` \
+                     or `suspend` in the playbook. The changes made so far stay and are saved",
+                    names(&now)
+                )));
+            }
+            OnRunningVms::Shutdown => (Command::new("vim-cmd vmsvc/power.shutdown"), "shutting down"),
+            OnRunningVms::Suspend => (Command::new("vim-cmd vmsvc/power.suspend"), "suspending"),
+        };
+        let inventory = self.session.run(&Command::new("vim-cmd vmsvc/getallvms")).await?.stdout;
+        for file in &now {
+            // `[datastore1] VM1/VM1.vmx` in the inventory is `/vmfs/volumes/<uuid>/VM1/VM1.vmx` in the process list.
+            let tail: Vec<&str> = file.rsplitn(3, '/').take(2).collect();
+            let tail = tail.into_iter().rev().collect::<Vec<_>>().join("/");
+            let id = inventory
+                .lines()
+                .find(|l| l.contains(&format!("] {tail}")))
+                .and_then(|l| l.split_whitespace().next())
+                .filter(|id| id.chars().all(|c| c.is_ascii_digit()));
+            let Some(id) = id else {
+                return Err(HostError::Stopped(format!("cannot find the virtual machine {file} in `vim-cmd vmsvc/getallvms`; power it off yourself")));
+            };
+            self.session.run(&verb.clone().arg(id)).await?;
+        }
+        let deadline = Instant::now() + self.ctx.options.vm_timeout;
+        while !now.is_empty() {
+            if Instant::now() > deadline {
+                return Err(HostError::Stopped(format!(
+                    "virtual machines still run after {} s of {word}: {}. A guest without VMware Tools does not shut down on request",
+                    self.ctx.options.vm_timeout.as_secs(),
+                    names(&now)
+                )));
+            }
+            self.phase(format!("{word} {}", names(&now)));
+            self.ctx.pause(Duration::from_secs(2)).await?;
+            now = running(&self.session.run(&list).await?.stdout);
+        }
+        Ok(())
+    }
+}
+
+/// A transport error in the middle of a change. One that only concerns this command fails the step.
+fn transport(error: TransportError) -> Acted {
+    match error {
+        TransportError::TimedOut { .. } => Acted::Failed(format!(
+            "{error}. Whether it took effect is not known; run this again, it looks before it acts"
+        )),
+        error => Acted::Host(HostError::Transport(error)),
+    }
+}

@@ -1,0 +1,56 @@
+//! Files on the control machine that steps need: prepared once for all hosts, asked for by any of them.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::Mutex;
+
+use super::events::EventKind;
+use super::prepare::prepare;
+use super::run::Context;
+use crate::steps::{Artifacts, Input};
+
+/// Prepared inputs, shared by all hosts of a run.
+pub struct ArtifactStore {
+    base: PathBuf,
+    cache: PathBuf,
+    ready: Mutex<Artifacts>,
+}
+
+impl ArtifactStore {
+    /// Relative paths are looked up beside the playbook; downloads are kept in `cache`.
+    pub fn new(playbook: &Path, cache: PathBuf) -> Self {
+        let base = playbook.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        Self { base, cache, ready: Mutex::new(Artifacts::default()) }
+    }
+
+    /// Prepares what is not prepared yet. Other hosts wait meanwhile: they would fetch the same.
+    pub async fn prepare(&self, inputs: &[Input], ctx: &Context, host: &str) -> Result<(), String> {
+        let mut ready = self.ready.lock().await;
+        let wanted: Vec<Input> = inputs.iter().filter(|i| ready.get(i).is_none()).cloned().collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut progress = |doing: &str, position: u64, length: Option<u64>| {
+            ctx.emit(EventKind::Phase { host: host.to_owned(), doing: doing.to_owned(), position: Some(position), length });
+        };
+        let found = prepare(&wanted, &self.base, &self.cache, &mut progress).await.map_err(|e| e.to_string())?;
+        for input in wanted {
+            if let Some(artifact) = found.get(&input) {
+                ready.insert(input, artifact.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// What was prepared of these inputs.
+    pub async fn prepared(&self, inputs: &[Input]) -> Artifacts {
+        let ready = self.ready.lock().await;
+        let mut some = Artifacts::default();
+        for input in inputs {
+            if let Some(artifact) = ready.get(input) {
+                some.insert(input.clone(), artifact.clone());
+            }
+        }
+        some
+    }
+}

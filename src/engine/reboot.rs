@@ -1,0 +1,137 @@
+//! Saving to the boot bank, and a reboot that is proved: another boot time, and hostd answering.
+
+use std::time::{Duration, Instant};
+
+use super::events::EventKind;
+use super::host::{HostError, HostRun};
+use crate::esxi::Command;
+use crate::esxi::failure::failure;
+use crate::transport::TransportError;
+
+/// Saves, and prints whether the saved state is newer than it was. Source: KB 313072, `/sbin/auto-backup.sh`.
+const SAVE: &str = "old=$(ls -l /bootbank/state.tgz 2>/dev/null | cksum); sum=$(cksum </bootbank/state.tgz 2>/dev/null); \
+     /sbin/auto-backup.sh || exit 1; [ -s /bootbank/state.tgz ] || { echo 'no /bootbank/state.tgz'; exit 2; }; \
+     if [ \"$old\" != \"$(ls -l /bootbank/state.tgz | cksum)\" ] || [ \"$sum\" != \"$(cksum </bootbank/state.tgz)\" ]; \
+     then echo esxprep:newer; else echo esxprep:same; fi";
+
+impl HostRun {
+    /// Writes the running configuration to the boot bank and looks that it is there.
+    ///
+    /// `auto-backup.sh` exits quietly when no file differs, so an unchanged archive is no error by itself.
+    pub(super) async fn save(&mut self) -> Result<(), HostError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        self.dirty = false;
+        if !self.facts.persistent {
+            self.note("nothing was saved: the host has no boot bank on a disk, the next boot forgets these changes".into());
+            return Ok(());
+        }
+        self.phase("saving the configuration to the boot bank");
+        let output = self.session.run(&Command::new(SAVE)).await?;
+        if output.code != 0 {
+            return Err(HostError::Stopped(format!(
+                "/sbin/auto-backup.sh did not save the configuration: {} {}. The changes are active but would be forgotten at the next boot",
+                output.stdout.trim(),
+                output.stderr.trim()
+            )));
+        }
+        if output.stdout.contains("esxprep:same") {
+            self.note("/sbin/auto-backup.sh found nothing that was not saved yet".into());
+        }
+        Ok(())
+    }
+
+    /// Reboots and waits until the host is back, by proof. The session is a new one afterwards.
+    pub(super) async fn reboot(&mut self, reasons: &[String], timeout: Duration) -> Result<(), HostError> {
+        self.empty_of_vms("reboot").await?;
+        if self.facts.boot_time.is_empty() {
+            return Err(HostError::Stopped("the boot time is not known, so a reboot could not be proved; not rebooting".into()));
+        }
+        let old = self.facts.boot_time.clone();
+        self.ctx.emit(EventKind::HostRebooting { host: self.host.name.clone(), reasons: reasons.to_vec() });
+        let started = Instant::now();
+        let deadline = started + timeout;
+        // `reboot` works without maintenance mode and saves the configuration (KB 313072). The connection may
+        // end before the answer: that is how a reboot looks.
+        match self.session.run(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
+            Ok(output) => {
+                if let Some(f) = failure(&output) {
+                    return Err(HostError::Stopped(format!("`reboot` failed: {}", f.message)));
+                }
+            }
+            Err(TransportError::Lost { .. } | TransportError::TimedOut { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.session.close().await;
+        self.wait_until_down(deadline).await?;
+        let mut last = String::from("port 22 did not answer");
+        let mut pause = Duration::from_millis(250);
+        loop {
+            if Instant::now() >= deadline {
+                return Err(HostError::Stopped(format!(
+                    "{} did not come back from its reboot within {} s ({last}). Look at its console; when it is up again, run this again: \
+                     it goes on where it stopped",
+                    self.host.name,
+                    timeout.as_secs()
+                )));
+            }
+            if self.session.listening(None, Duration::from_secs(3)).await {
+                match self.session.reopen(None).await {
+                    Ok(()) => match self.boot_time_now(deadline).await? {
+                        Some(now) if now != old => break,
+                        Some(_) => {
+                            last = "it answers, but its boot time is still the old one: it has not gone down".into();
+                            self.session.close().await;
+                            // Each look costs a login; a host on its way down does not need many.
+                            pause = Duration::from_secs(3);
+                        }
+                        None => last = "SSH answers, but the management agent (hostd) does not".into(),
+                    },
+                    Err(error @ (TransportError::Refused { .. } | TransportError::HostKey { .. } | TransportError::Credential { .. })) => {
+                        return Err(HostError::Stopped(format!("after the reboot: {error}")));
+                    }
+                    Err(error) => last = error.to_string(),
+                }
+            }
+            self.ctx.pause(pause.min(deadline.saturating_duration_since(Instant::now()))).await?;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        self.facts = Self::read_facts(&self.ctx, &mut self.session).await?;
+        self.ctx.emit(EventKind::HostBack { host: self.host.name.clone(), seconds: started.elapsed().as_secs_f64() });
+        Ok(())
+    }
+
+    /// Waits until nothing answers any more, or a while has passed (a quick host can be missed going down).
+    async fn wait_until_down(&mut self, deadline: Instant) -> Result<(), HostError> {
+        let enough = Instant::now() + self.ctx.options.down_timeout;
+        while Instant::now() < enough.min(deadline) {
+            if !self.session.listening(None, Duration::from_secs(2)).await {
+                return Ok(());
+            }
+            self.phase("rebooting: waiting until it goes down");
+            self.ctx.pause(Duration::from_millis(200)).await?;
+        }
+        Ok(())
+    }
+
+    /// hostd's boot time as soon as it answers; `None` when the connection ends while waiting.
+    async fn boot_time_now(&mut self, deadline: Instant) -> Result<Option<String>, HostError> {
+        let command = super::identify::Identify::summary();
+        while Instant::now() < deadline {
+            match self.session.run(&command).await {
+                Ok(output) if failure(&output).is_none() => {
+                    if let Some(time) = super::identify::boot_time(&output.stdout) {
+                        return Ok(Some(time));
+                    }
+                }
+                Ok(_) => {}
+                Err(TransportError::Lost { .. } | TransportError::TimedOut { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            self.phase("rebooting: waiting for the management agent");
+            self.ctx.pause(Duration::from_millis(500)).await?;
+        }
+        Ok(None)
+    }
+}

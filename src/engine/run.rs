@@ -1,0 +1,344 @@
+//! One run over many hosts: batches, forks, the failure limit, interruption, and the run's exit code.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::artifacts::ArtifactStore;
+use super::events::{Event, EventKind};
+use super::host::{HostError, HostOutcome, run_host};
+use super::journal::HostLock;
+use crate::inventory::Host;
+use crate::playbook::Playbook;
+use crate::transport::Connector;
+
+/// What a run may do to hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Make hosts match.
+    Apply,
+    /// Say what `apply` would do.
+    Check,
+    /// Say whether hosts match.
+    Verify,
+}
+
+impl Mode {
+    /// The word in events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Check => "check",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// How many hosts one batch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// So many.
+    Hosts(usize),
+    /// So many of a hundred, at least one.
+    Percent(usize),
+}
+
+impl std::str::FromStr for Batch {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let bad = || format!("{s:?} is neither a number of hosts nor a percentage such as 20%");
+        let (digits, percent) = s.strip_suffix('%').map_or((s, false), |d| (d, true));
+        let number: usize = digits.parse().map_err(|_| bad())?;
+        match (number, percent) {
+            (0, _) => Err(bad()),
+            (n, true) if n > 100 => Err(bad()),
+            (n, true) => Ok(Self::Percent(n)),
+            (n, false) => Ok(Self::Hosts(n)),
+        }
+    }
+}
+
+impl Batch {
+    fn size(self, hosts: usize) -> usize {
+        match self {
+            Self::Hosts(n) => n,
+            Self::Percent(p) => (hosts * p / 100).max(1),
+        }
+    }
+}
+
+/// Steps that an earlier run ended well, by host: number and name.
+pub type Resumed = HashMap<String, BTreeSet<(usize, String)>>;
+
+/// Everything that a run can be told.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// What may be done.
+    pub mode: Mode,
+    /// Hosts at the same time.
+    pub forks: usize,
+    /// Hosts a batch; all when `None`.
+    pub serial: Option<Batch>,
+    /// After so many failed hosts no other begins.
+    pub max_failures: Option<usize>,
+    /// Only steps with one of these tags (`always` counts as all), when not empty.
+    pub tags: Vec<String>,
+    /// No steps with one of these tags.
+    pub skip_tags: Vec<String>,
+    /// Variables from the command line.
+    pub extra_vars: IndexMap<String, Value>,
+    /// Limit for a command that has none of its own.
+    pub command_timeout: Duration,
+    /// Limit from the reboot command to a host that is ready.
+    pub reboot_timeout: Duration,
+    /// How long a host may go on answering after the reboot command before it is looked at again.
+    pub down_timeout: Duration,
+    /// How long hostd may take once SSH answers.
+    pub agent_timeout: Duration,
+    /// How long virtual machines may take to stop.
+    pub vm_timeout: Duration,
+    /// Never reboot, whatever the playbook says.
+    pub no_reboot: bool,
+    /// Change hosts that will forget it, too.
+    pub allow_unsaved: bool,
+    /// Where downloads are kept.
+    pub cache: PathBuf,
+    /// Steps to leave out because an earlier run ended them well.
+    pub resumed: Resumed,
+}
+
+impl RunOptions {
+    /// The defaults for a mode.
+    pub fn new(mode: Mode, cache: PathBuf) -> Self {
+        Self {
+            mode,
+            forks: 10,
+            serial: None,
+            max_failures: None,
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            extra_vars: IndexMap::new(),
+            command_timeout: Duration::from_secs(300),
+            reboot_timeout: Duration::from_secs(1200),
+            down_timeout: Duration::from_secs(90),
+            agent_timeout: Duration::from_secs(300),
+            vm_timeout: Duration::from_secs(300),
+            no_reboot: false,
+            allow_unsaved: false,
+            cache,
+            resumed: Resumed::new(),
+        }
+    }
+
+    /// Whether a step with these tags takes part.
+    pub fn selected(&self, tags: &[String]) -> bool {
+        let has = |wanted: &[String]| tags.iter().any(|t| wanted.contains(t));
+        (self.tags.is_empty() || has(&self.tags) || tags.iter().any(|t| t == "always")) && !has(&self.skip_tags)
+    }
+}
+
+/// What all hosts of a run share.
+pub struct Context {
+    /// The playbook.
+    pub playbook: Playbook,
+    /// The options.
+    pub options: RunOptions,
+    /// Makes sessions.
+    pub connector: Arc<dyn Connector>,
+    /// Set when the user interrupts.
+    pub cancel: CancellationToken,
+    /// Downloads and inspected files.
+    pub artifacts: ArtifactStore,
+    run: String,
+    events: mpsc::UnboundedSender<Event>,
+    counter: AtomicU64,
+}
+
+impl Context {
+    /// `events` gets everything that happens; `run` is the run's id.
+    pub fn new(
+        playbook: Playbook,
+        options: RunOptions,
+        connector: Arc<dyn Connector>,
+        cancel: CancellationToken,
+        run: String,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
+        Self { playbook, options, connector, cancel, artifacts, run, events, counter: AtomicU64::new(0) }
+    }
+
+    /// Sends an event. Nobody listening any more is no reason to stop a change.
+    pub fn emit(&self, kind: EventKind) {
+        let _ = self.events.send(Event::now(&self.run, kind));
+    }
+
+    /// A word that no other run and no other change uses.
+    pub(super) fn unique(&self) -> String {
+        format!("{}-{}", self.run, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An error when the user interrupted.
+    pub(super) fn interrupted(&self) -> Result<(), HostError> {
+        if self.cancel.is_cancelled() { Err(HostError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Waits, or ends at once when interrupted.
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), HostError> {
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(HostError::Interrupted),
+            () = tokio::time::sleep(time) => Ok(()),
+        }
+    }
+
+    /// Why a step is left out because of an earlier run, if it is.
+    pub(super) fn resumed(&self, host: &str, number: usize, name: &str) -> Option<String> {
+        let steps = self.options.resumed.get(host)?;
+        steps.contains(&(number, name.to_owned())).then(|| "done by the resumed run".to_owned())
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOutcome {
+    /// Every host that was begun.
+    pub hosts: Vec<HostOutcome>,
+    /// Hosts that were not begun (interrupted, too many failures).
+    pub not_begun: usize,
+    /// The process's exit code, as the contract says.
+    pub exit_code: u8,
+}
+
+/// Runs the playbook on all hosts.
+pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
+    let started = Instant::now();
+    ctx.emit(EventKind::RunStarted {
+        playbook: ctx.playbook.name.clone(),
+        mode: ctx.options.mode.word().to_owned(),
+        hosts: hosts.iter().map(|h| h.name.clone()).collect(),
+        steps: ctx.playbook.steps.len(),
+    });
+    let total = hosts.len();
+    let mut outcomes: Vec<HostOutcome> = Vec::with_capacity(total);
+    let batch = ctx.options.serial.map_or(total.max(1), |b| b.size(total));
+    let forks = Arc::new(Semaphore::new(ctx.options.forks.max(1)));
+    let failures = Arc::new(AtomicU64::new(0));
+    let mut left = hosts.into_iter().peekable();
+    while left.peek().is_some() && !stop(&ctx, &failures) {
+        let mut tasks = JoinSet::new();
+        for host in left.by_ref().take(batch) {
+            let (ctx, forks, failures) = (ctx.clone(), forks.clone(), failures.clone());
+            tasks.spawn(async move {
+                let _fork = forks.acquire().await;
+                if stop(&ctx, &failures) {
+                    return None;
+                }
+                let outcome = locked(ctx, host).await;
+                if outcome.failed {
+                    failures.fetch_add(1, Ordering::SeqCst);
+                }
+                Some(outcome)
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(outcome) => outcomes.extend(outcome),
+                Err(error) => ctx.emit(EventKind::Note { host: None, text: format!("a defect in esxprep: {error}") }),
+            }
+        }
+    }
+    let not_begun = total - outcomes.len();
+    if not_begun > 0 {
+        ctx.emit(EventKind::Note { host: None, text: format!("{not_begun} host(s) were not begun") });
+    }
+    let sum = |f: fn(&HostOutcome) -> usize| outcomes.iter().map(f).sum::<usize>();
+    ctx.emit(EventKind::RunFinished {
+        hosts: total,
+        ok: sum(|o| o.result.ok),
+        changed: sum(|o| o.result.changed),
+        failed: sum(|o| o.result.failed),
+        unreachable: sum(|o| usize::from(o.unreachable)),
+        seconds: started.elapsed().as_secs_f64(),
+    });
+    let exit_code = exit_code(&ctx, &outcomes, not_begun);
+    RunOutcome { hosts: outcomes, not_begun, exit_code }
+}
+
+/// Two runs on one host would undo each other: one lock a host on this machine.
+async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
+    let name = host.name.clone();
+    let lock = match ctx.options.mode {
+        Mode::Apply => HostLock::acquire(&name, &host.target.address, host.target.port, &ctx.run).map(Some),
+        _ => Ok(None),
+    };
+    match lock {
+        Ok(lock) => {
+            let outcome = run_host(ctx, host).await;
+            drop(lock);
+            outcome
+        }
+        Err(error) => {
+            ctx.emit(EventKind::HostFailed { host: name.clone(), error: error.to_string(), unreachable: false });
+            let result = super::events::HostResult { host: name, ..Default::default() };
+            ctx.emit(EventKind::HostFinished(result.clone()));
+            HostOutcome { result, unreachable: false, failed: true }
+        }
+    }
+}
+
+fn stop(ctx: &Context, failures: &AtomicU64) -> bool {
+    let too_many = ctx.options.max_failures.is_some_and(|m| failures.load(Ordering::SeqCst) >= m.max(1) as u64);
+    too_many || ctx.cancel.is_cancelled()
+}
+
+fn exit_code(ctx: &Context, outcomes: &[HostOutcome], not_begun: usize) -> u8 {
+    if ctx.cancel.is_cancelled() {
+        return 130;
+    }
+    let unreachable = outcomes.iter().filter(|o| o.unreachable).count();
+    if unreachable > 0 && unreachable == outcomes.len() {
+        return 4;
+    }
+    if not_begun > 0 || outcomes.iter().any(|o| o.failed) {
+        return 1;
+    }
+    let pending = outcomes.iter().any(|o| o.result.changed > 0);
+    if pending && ctx.options.mode != Mode::Apply { 3 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_numbers_or_percentages() {
+        assert_eq!("3".parse(), Ok(Batch::Hosts(3)));
+        assert_eq!("20%".parse::<Batch>().map(|b| b.size(12)), Ok(2));
+        assert_eq!("1%".parse::<Batch>().map(|b| b.size(12)), Ok(1));
+        for bad in ["0", "0%", "101%", "x", "", "-1"] {
+            assert!(bad.parse::<Batch>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tags_choose_steps() {
+        let mut options = RunOptions::new(Mode::Apply, PathBuf::new());
+        let tags = |t: &[&str]| t.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert!(options.selected(&tags(&[])));
+        options.tags = tags(&["net"]);
+        assert!(options.selected(&tags(&["net", "x"])));
+        assert!(options.selected(&tags(&["always"])));
+        assert!(!options.selected(&tags(&["x"])));
+        options.skip_tags = tags(&["x"]);
+        assert!(!options.selected(&tags(&["net", "x"])));
+    }
+}

@@ -1,0 +1,127 @@
+//! One host's session as the engine uses it: commands in, outputs out, costs added up over reconnections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::esxi::{Command, Output};
+use crate::transport::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
+
+/// A session that can be opened again after a reboot or a lost connection.
+pub struct Session {
+    connector: Arc<dyn Connector>,
+    target: Target,
+    shell: Option<Box<dyn Shell>>,
+    spent: Cost,
+    command_timeout: Duration,
+}
+
+impl Session {
+    /// Connects and logs in.
+    pub async fn open(
+        connector: Arc<dyn Connector>,
+        target: Target,
+        command_timeout: Duration,
+    ) -> Result<Self, TransportError> {
+        let shell = connector.connect(&target).await?;
+        Ok(Self { connector, target, shell: Some(shell), spent: Cost::default(), command_timeout })
+    }
+
+    /// The target that the session is with.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What all of this host's sessions have cost.
+    pub fn cost(&self) -> Cost {
+        let now = self.shell.as_ref().map(|s| s.cost()).unwrap_or_default();
+        Cost { commands: self.spent.commands + now.commands, round_trips: self.spent.round_trips + now.round_trips }
+    }
+
+    /// Ends the present connection, if there is one.
+    pub async fn close(&mut self) {
+        if let Some(mut shell) = self.shell.take() {
+            let cost = shell.cost();
+            shell.close().await;
+            self.spent.commands += cost.commands;
+            self.spent.round_trips += cost.round_trips;
+        }
+    }
+
+    /// Logs in again, at another address if one is given.
+    pub async fn reopen(&mut self, address: Option<&str>) -> Result<(), TransportError> {
+        self.close().await;
+        if let Some(address) = address {
+            self.target.address = address.to_owned();
+        }
+        self.shell = Some(self.connector.connect(&self.target).await?);
+        Ok(())
+    }
+
+    /// Whether something speaks SSH at this address (the session's own when `None`), without logging in.
+    pub async fn listening(&self, address: Option<&str>, within: Duration) -> bool {
+        match address {
+            Some(address) => {
+                let mut target = self.target.clone();
+                target.address = address.to_owned();
+                self.connector.listening(&target, within).await
+            }
+            None => self.connector.listening(&self.target, within).await,
+        }
+    }
+
+    /// Runs commands that do not depend on each other, in one round trip.
+    pub async fn read(
+        &mut self,
+        commands: &[Command],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<Output>, TransportError> {
+        let requests: Vec<Request> = commands.iter().map(|c| self.request(c)).collect();
+        let lost = self.lost();
+        let shell = self.shell.as_mut().ok_or(lost)?;
+        let replies = shell.batch(&requests, done).await?;
+        Ok(replies.into_iter().map(output).collect())
+    }
+
+    /// Runs one command.
+    pub async fn run(&mut self, command: &Command) -> Result<Output, TransportError> {
+        let mut outputs = self.read(std::slice::from_ref(command), &mut |_| {}).await?;
+        outputs.pop().ok_or_else(|| TransportError::Protocol {
+            host: self.target.name.clone(),
+            detail: format!("no answer to `{command}`"),
+        })
+    }
+
+    /// Puts a file in place.
+    pub async fn upload(
+        &mut self,
+        payload: &Payload,
+        path: &str,
+        mode: u32,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), TransportError> {
+        let lost = self.lost();
+        self.shell.as_mut().ok_or(lost)?.upload(payload, path, mode, progress).await
+    }
+
+    fn lost(&self) -> TransportError {
+        TransportError::Lost { host: self.target.name.clone(), during: "before a command could be sent".into() }
+    }
+
+    fn request(&self, command: &Command) -> Request {
+        Request {
+            script: command.text().to_owned(),
+            stdin: command.stdin_bytes().map(<[u8]>::to_vec),
+            timeout: command.time_limit().unwrap_or(self.command_timeout),
+            secret: command.is_secret(),
+        }
+    }
+}
+
+fn output(reply: Reply) -> Output {
+    Output {
+        stdout: String::from_utf8_lossy(&reply.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&reply.stderr).into_owned(),
+        code: reply.code,
+        seconds: reply.seconds,
+    }
+}
