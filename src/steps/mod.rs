@@ -2,6 +2,8 @@
 
 pub mod step;
 
+pub mod vib;
+
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.
