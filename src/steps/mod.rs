@@ -2,6 +2,8 @@
 
 pub mod step;
 
+pub mod acceptance;
+pub mod module;
 pub mod vib;
 
 pub use step::*;
