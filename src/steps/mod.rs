@@ -3,6 +3,9 @@
 pub mod step;
 
 pub mod acceptance;
+pub mod account;
+pub mod authorized_key;
+pub mod file;
 pub mod module;
 pub mod vib;
 

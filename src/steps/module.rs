@@ -18,7 +18,7 @@ pub use boot_disk::{BOOT_DRIVERS, BootDriver};
 pub const KIND: Kind = Kind {
     name: "module",
     about: "A kernel module is enabled or disabled, has these parameters, is loaded or not",
-    example: "- module: {name: nfs41client, enabled: true, parameters: {max_conn: 4}, missing_ok: true}\n",
+    example: "- module: {name: ixgbe, enabled: true, parameters: {LRO: 0}, missing_ok: true}\n",
     parse: parse_as::<Module>,
     schema: <Spec as JsonSchema>::json_schema,
 };

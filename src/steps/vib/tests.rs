@@ -241,3 +241,21 @@ fn answers_are_judged() {
     assert!(judge("", 1).unwrap().note.is_some());
     assert!(judge("what?\n", 0).is_err());
 }
+
+/// The kinds of this room: their examples load, and their schemas know every key of the example.
+#[test]
+fn examples_load() {
+    use crate::steps::{acceptance, account, authorized_key, file, module};
+    for kind in [KIND, acceptance::KIND, account::KIND, authorized_key::KIND, file::KIND, module::KIND] {
+        let list: Vec<indexmap::IndexMap<String, serde_json::Value>> = serde_saphyr::from_str(kind.example).unwrap();
+        let value = list[0][kind.name].clone();
+        let step = (kind.parse)(value.clone()).unwrap();
+        assert!(!step.summary().is_empty());
+        let mut generator = schemars::SchemaGenerator::default();
+        let schema = serde_json::to_value((kind.schema)(&mut generator)).unwrap();
+        for key in value.as_object().unwrap().keys() {
+            assert!(schema["properties"].get(key).is_some(), "{}: {key}", kind.name);
+        }
+        assert_eq!(schema["additionalProperties"], false, "{}", kind.name);
+    }
+}
