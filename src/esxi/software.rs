@@ -239,4 +239,19 @@ mod tests {
         assert_eq!("VMwareAccepted\n".parse(), Ok(Acceptance::VMwareAccepted));
         assert!("trusted".parse::<Acceptance>().is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn versions_are_ordered_and_texts_never_panic(a in "[0-9a-z.-]{0,12}", b in "[0-9a-z.-]{0,12}", c in "[0-9a-z.-]{0,12}", text: String) {
+            use proptest::prelude::*;
+            prop_assert_eq!(compare_versions(&a, &b), compare_versions(&b, &a).reverse());
+            if compare_versions(&a, &b).is_le() && compare_versions(&b, &c).is_le() {
+                prop_assert!(compare_versions(&a, &c).is_le());
+            }
+            let _ = install_result(&format!("Installation Result\n{text}"));
+            let _ = fault(&Output::ok(text.as_str()));
+            let _ = ramdisk_free(&format!("Ramdisk\ntmp 1 1 {text}"), "tmp");
+            let _ = pending(&Output::ok(text.as_str()));
+        }
+    }
 }

@@ -200,8 +200,7 @@ impl Step for AuthorizedKey {
         let count = |lines: &[&str]| format!("{} key(s)", lines.iter().filter(|l| holds_key(l)).count());
         let mut changes = Vec::new();
         if !what.is_empty() {
-            let mut text = target.join("\n");
-            text.push('\n');
+            let text: String = target.iter().map(|l| format!("{l}\n")).collect();
             let after: Vec<&str> = target.iter().map(String::as_str).collect();
             let mut actions = Vec::new();
             if now.is_none() {

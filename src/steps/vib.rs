@@ -157,11 +157,14 @@ impl Vib {
             let why = artifact.not_software.as_deref().unwrap_or("it is neither a VIB nor an offline bundle");
             return Err(StepError::Refused(format!("{from} cannot be installed: {why}")));
         };
-        // An offline bundle can hold several versions of one VIB: the newest is what gets installed.
+        // An offline bundle can hold several versions of one VIB: the exact one if asked for, else the newest.
+        let exact = |v: &Offered| s.version.as_ref().is_some_and(|want| version_is(&v.version, want));
         let mut offered: Vec<&Offered> = Vec::new();
         for vib in software.vibs.iter().filter(|v| s.name.as_ref().is_none_or(|n| *n == v.name)) {
+            let better =
+                |o: &Offered| (exact(vib), compare_versions(&vib.version, &o.version).is_gt()) > (exact(o), false);
             match offered.iter_mut().find(|o| o.name == vib.name) {
-                Some(other) if compare_versions(&vib.version, &other.version).is_gt() => *other = vib,
+                Some(other) if better(other) => *other = vib,
                 Some(_) => {}
                 None => offered.push(vib),
             }
@@ -279,10 +282,13 @@ impl Vib {
         let known = wants.iter().any(|w| find(next, &w.name).is_some());
         let path = match artifact {
             Some(a) => {
-                let filesystems = seen.table(&filesystems_command()).unwrap_or_default();
                 let tmp = seen.raw(&ramdisks_command()).ok().and_then(|o| ramdisk_free(&o.stdout, "tmp"));
-                let place = choose_place(a.size, tmp, &filesystems)
-                    .map_err(|e| StepError::Refused(format!("{}: {e}", s.from.as_deref().unwrap_or_default())))?;
+                let place = match choose_place(a.size, tmp, &[]) {
+                    Ok(place) => Ok(place),
+                    Err(_) => choose_place(a.size, tmp, &seen.table(&filesystems_command())?),
+                };
+                let place =
+                    place.map_err(|e| StepError::Refused(format!("{}: {e}", s.from.as_deref().unwrap_or_default())))?;
                 let path = format!("{}/{}", place.directory, staged_name(a));
                 if place.made {
                     change.actions.push(Action::Run(Command::new("mkdir -p").arg(&place.directory)));
@@ -310,8 +316,12 @@ impl Vib {
             if update { Command::esxcli("software vib update") } else { Command::esxcli("software vib install") };
         if depot {
             command = command.opt("-d", &path);
+            let vibs = artifact.and_then(|a| a.software.as_ref()).map(|s| s.vibs.as_slice()).unwrap_or_default();
             for want in wants {
-                command = command.opt("-n", &want.name);
+                // `name:version` only where the name alone would leave a choice to the host.
+                let several = vibs.iter().filter(|v| v.name == want.name).count() > 1;
+                let version = want.offered.filter(|_| several).map_or(String::new(), |o| format!(":{}", o.version));
+                command = command.opt("-n", format!("{}{version}", want.name));
             }
         } else {
             command = command.opt("-v", &path);

@@ -93,7 +93,7 @@ impl<'a> Fetcher<'a> {
         }
         let known = if cached && sha256.is_none() { read_meta(&slot.meta).await } else { None };
         let client = self.client(url)?;
-        let mut problem = String::new();
+        let (mut problem, shown) = (String::new(), shown_url(url));
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
@@ -107,7 +107,7 @@ impl<'a> Fetcher<'a> {
                     {
                         let _ = tokio::fs::remove_file(&slot.part).await;
                         let _ = tokio::fs::remove_file(&slot.part_meta).await;
-                        return Err(PrepareError::WrongHash { url: url.into(), want: want.into(), got });
+                        return Err(PrepareError::WrongHash { url: shown, want: want.into(), got });
                     }
                     tokio::fs::rename(&slot.part, &slot.file).await.map_err(fail(&slot.file))?;
                     let _ = tokio::fs::rename(&slot.part_meta, &slot.meta).await;
@@ -118,11 +118,11 @@ impl<'a> Fetcher<'a> {
             }
         }
         if known.is_some() {
-            progress(Progress::Note(format!("{url}: {problem}; the copy of an earlier run is used, unchecked")));
+            progress(Progress::Note(format!("{shown}: {problem}; the copy of an earlier run is used, unchecked")));
             return Ok(slot.file);
         }
         let kept = size_of(&slot.part).await;
-        Err(PrepareError::Download { url: url.into(), tries: TRIES, problem, kept })
+        Err(PrepareError::Download { url: shown, tries: TRIES, problem, kept })
     }
 
     fn client(&mut self, url: &str) -> Result<Client, PrepareError> {
@@ -141,9 +141,9 @@ impl<'a> Fetcher<'a> {
             Ok(client) => client,
             // No CA certificates on this machine: plain http does not need any.
             Err(_) if url.starts_with("http://") => {
-                builder().tls_certs_only([]).build().map_err(|e| PrepareError::Client(chain(&e)))?
+                builder().tls_certs_only([]).build().map_err(|e| PrepareError::Client(chain(&e.without_url())))?
             }
-            Err(e) => return Err(PrepareError::Client(chain(&e))),
+            Err(e) => return Err(PrepareError::Client(chain(&e.without_url()))),
         };
         if url.starts_with("https://") {
             self.client = Some(client.clone());
@@ -183,7 +183,7 @@ async fn transfer(
             }
         }
     }
-    let mut response = request.send().await.map_err(|e| Trouble::Again(chain(&e)))?;
+    let mut response = request.send().await.map_err(|e| Trouble::Again(chain(&e.without_url())))?;
     match response.status() {
         StatusCode::NOT_MODIFIED if known.is_some() => return Ok(true),
         StatusCode::PARTIAL_CONTENT => {
@@ -225,16 +225,16 @@ async fn transfer(
         .open(&slot.part)
         .await
         .map_err(cache)?;
-    progress(Progress::Download { url: url.into(), position: have, length });
+    progress(Progress::Download { url: shown_url(url), position: have, length });
     let ended = loop {
         match response.chunk().await {
             Ok(Some(bytes)) => {
                 file.write_all(&bytes).await.map_err(cache)?;
                 have += bytes.len() as u64;
-                progress(Progress::Download { url: url.into(), position: have, length });
+                progress(Progress::Download { url: shown_url(url), position: have, length });
             }
             Ok(None) => break Ok(()),
-            Err(e) => break Err(chain(&e)),
+            Err(e) => break Err(chain(&e.without_url())),
         }
     };
     file.flush().await.map_err(cache)?;
@@ -263,7 +263,7 @@ async fn status_error(url: &str, mut response: Response) -> PrepareError {
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         said = String::from_utf8_lossy(&bytes).chars().take(200).map(clean).collect::<String>().trim().to_owned();
     }
-    PrepareError::Status { url: url.into(), status, said }
+    PrepareError::Status { url: shown_url(url), status, said }
 }
 
 /// First byte and total of `Content-Range: bytes 5-9/10`.
@@ -313,11 +313,21 @@ async fn lock(path: PathBuf, url: &str, progress: OnProgress<'_>) -> Result<std:
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {
-            progress(Progress::Note(format!("{url}: another run is downloading it: waiting")));
+            progress(Progress::Note(format!("{}: another run is downloading it: waiting", shown_url(url))));
         }
         Err(std::fs::TryLockError::Error(e)) => return Err(fail(&path, e)),
     }
     blocking(move || file.lock().map(|()| file).map_err(|e| PrepareError::Cache { path, source: e })).await?
+}
+
+/// An address for people: a password or a token in it (before `@`, after `?`) is left out.
+pub(super) fn shown_url(url: &str) -> String {
+    let (plain, query) = url.split_once(['?', '#']).map_or((url, ""), |(p, _)| (p, "?..."));
+    let Some((scheme, rest)) = plain.split_once("://") else { return format!("{plain}{query}") };
+    let (host, path) = rest.split_once('/').map_or((rest, ""), |(h, p)| (h, p));
+    let host = host.rsplit_once('@').map_or(host, |(_, h)| h);
+    let slash = if rest.contains('/') { "/" } else { "" };
+    format!("{scheme}://{host}{slash}{path}{query}")
 }
 
 /// A plain file name out of an address: the last part of its path, without query.

@@ -230,3 +230,28 @@ async fn two_runs_at_once_do_not_trample() {
     assert_eq!(a.0.unwrap().sha256, b.0.unwrap().sha256);
     assert_eq!(server.requests.lock().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_token_in_an_address_is_not_shown() {
+    let server = serve(vec![1], &[Play::Status(404)]);
+    let input = Input::Url {
+        url: format!("{}?token=sesame", server.url.replace("http://", "http://me:sesame@")),
+        sha256: None,
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let e = prepare(&[input], Path::new("/"), cache.path(), &mut |_| {}).await.unwrap_err();
+    assert!(!format!("{e} {e:?}").contains("sesame") && e.to_string().contains("file.vib?..."), "{e}");
+    // Nothing listens there: reqwest's own error must not repeat the address either.
+    assert_eq!(fetch::shown_url("https://a@b/c/d.zip#x"), "https://b/c/d.zip?...");
+    assert_eq!(fetch::shown_url("http://b"), "http://b");
+}
+
+#[tokio::test]
+async fn an_unpinned_copy_serves_while_the_server_is_down() {
+    let (cache, bytes) = (tempfile::tempdir().unwrap(), body());
+    let server = serve(bytes.clone(), &[Play::Honest, Play::Status(503)]);
+    get(&server, None, cache.path()).await.0.unwrap();
+    let (artifact, progress) = get(&server, None, cache.path()).await;
+    assert_eq!(artifact.unwrap().sha256, sha256(&bytes));
+    assert!(progress.iter().any(|p| matches!(p, Progress::Note(t) if t.contains("unchecked"))), "{progress:?}");
+}

@@ -259,3 +259,16 @@ fn examples_load() {
         assert_eq!(schema["additionalProperties"], false, "{}", kind.name);
     }
 }
+
+#[test]
+fn a_bundle_with_two_versions_gives_the_one_asked_for() {
+    let two = [TestVib::new("new", "1.0-1").level("partner"), TestVib::new("new", "2.0-1").level("partner")];
+    let host = Host::new(&recorded(LIST_7)).file("b.zip", 1000, &two);
+    for (json, want) in [
+        (serde_json::json!({"name": "new", "from": "b.zip"}), "new:2.0-1"),
+        (serde_json::json!({"name": "new", "from": "b.zip", "version": "1.0"}), "new:1.0-1"),
+    ] {
+        let c = host.compare(&*step(json)).unwrap();
+        assert!(texts(&c[0])[1].ends_with(&format!("-n {want}")), "{:?}", texts(&c[0]));
+    }
+}
