@@ -7,6 +7,7 @@ pub mod facts;
 pub mod failure;
 pub mod forms;
 pub mod output;
+pub mod software;
 pub mod version;
 
 pub use command::Command;

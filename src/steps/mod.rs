@@ -2,6 +2,13 @@
 
 pub mod step;
 
+pub mod acceptance;
+pub mod account;
+pub mod authorized_key;
+pub mod file;
+pub mod module;
+pub mod vib;
+
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.

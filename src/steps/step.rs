@@ -282,7 +282,7 @@ impl Artifacts {
 }
 
 /// A file on the control machine, hashed and, if it is a VIB or an offline bundle, inspected.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Artifact {
     /// Where it is.
     pub path: PathBuf,
@@ -292,6 +292,10 @@ pub struct Artifact {
     pub size: u64,
     /// What is in it, when it is a VIB or an offline bundle.
     pub software: Option<crate::esxi::bundle::Software>,
+    /// Why it cannot be installed as software, when it is neither or is damaged.
+    pub not_software: Option<String>,
+    /// The whole text of a small file (up to 64 KiB, UTF-8).
+    pub text: Option<String>,
 }
 
 /// A kind of step: its name in YAML, how to make one, its schema and its documentation.
