@@ -1,7 +1,11 @@
 //! What the network kinds share: their reads, which interface carries the session, and how a change to that
 //! interface is made so that it takes itself back.
 
+use std::fmt;
 use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::net::{self, Ipv4, Nic, Portgroup, ReadError, Vmknic, Vswitch};
@@ -177,9 +181,80 @@ pub(crate) fn judge_with_advice(action: &Command, output: &Output, advice: &str)
     })
 }
 
-/// Whether a text is a name of a VMkernel interface: `vmk` and a number.
-pub(crate) fn is_vmknic_name(name: &str) -> bool {
-    name.strip_prefix("vmk").is_some_and(|n| !n.is_empty() && n.len() <= 3 && n.chars().all(|c| c.is_ascii_digit()))
+/// The name of a VMkernel interface: `vmk` and a number.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub(crate) struct VmknicName(#[schemars(regex(pattern = r"^vmk[0-9]{1,3}$"))] String);
+
+impl VmknicName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for VmknicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for VmknicName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.strip_prefix("vmk").filter(|n| (1..=3).contains(&n.len()));
+        match number {
+            Some(n) if n.chars().all(|c| c.is_ascii_digit()) => Ok(Self(text)),
+            _ => Err(format!("{text:?} is not a VMkernel interface: they are named vmk0, vmk1, ...")),
+        }
+    }
+}
+
+/// An MTU in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "u32")]
+pub(crate) struct Mtu(#[schemars(range(min = 1280, max = 9190))] u32);
+
+impl Mtu {
+    pub(crate) fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for Mtu {
+    type Error = String;
+
+    fn try_from(bytes: u32) -> Result<Self, String> {
+        if (1280..=9190).contains(&bytes) {
+            Ok(Self(bytes))
+        } else {
+            Err(format!("{bytes} is not an MTU that esxprep sets: 1280 to 9190, 1500 and 9000 are usual"))
+        }
+    }
+}
+
+/// Security settings of a vSwitch or a port group, as written. Accepting all three is what nested hosts need on
+/// the switch outside; rejecting all three is what hardening guides ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecurityWanted {
+    /// Accept promiscuous mode.
+    pub(crate) promiscuous: Option<bool>,
+    /// Accept MAC address changes.
+    pub(crate) mac_changes: Option<bool>,
+    /// Accept forged transmits.
+    pub(crate) forged_transmits: Option<bool>,
+}
+
+impl SecurityWanted {
+    /// The three in order, with their words.
+    pub(crate) fn all(&self) -> [(&'static str, Option<bool>); 3] {
+        [
+            ("promiscuous mode", self.promiscuous),
+            ("MAC address changes", self.mac_changes),
+            ("forged transmits", self.forged_transmits),
+        ]
+    }
 }
 
 /// `true` or `false`, as every esxcli accepts them.
