@@ -6,6 +6,8 @@ pub mod command;
 pub mod facts;
 pub mod failure;
 pub mod forms;
+pub mod mac;
+pub mod net;
 pub mod output;
 pub mod software;
 pub mod version;

@@ -1,6 +1,16 @@
 //! Kinds of step. Each answers which commands' output it needs and what differs; it does no I/O.
 
+pub mod dns;
+pub mod firewall;
+pub mod hostname;
+mod network;
+pub mod nic;
+pub mod portgroup;
 pub mod step;
+pub mod tags;
+pub mod vmknic;
+pub mod vmotion;
+pub mod vswitch;
 
 pub mod acceptance;
 pub mod account;

@@ -1,0 +1,382 @@
+//! What the network kinds share: their reads, which interface carries the session, and how a change to that
+//! interface is made so that it takes itself back.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::esxi::failure::{Class, failure};
+use crate::esxi::net::{self, Ipv4, Nic, Portgroup, ReadError, Vmknic, Vswitch};
+use crate::esxi::{Command, HostFacts, Output};
+
+use super::step::{Action, Detached, Seen, StepError, Verdict, default_judge};
+
+/// How long the host waits for the confirmation of a change to the session's own network before it rolls back.
+pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_secs(120);
+
+/// `esxcli network ip interface list`.
+pub(crate) fn vmknic_list() -> Command {
+    Command::esxcli("network ip interface list")
+}
+
+/// `esxcli network ip interface ipv4 get`: all interfaces at once.
+pub(crate) fn ipv4_get() -> Command {
+    Command::esxcli("network ip interface ipv4 get")
+}
+
+/// `esxcli network nic list`.
+pub(crate) fn nic_list() -> Command {
+    Command::esxcli("network nic list")
+}
+
+/// `esxcli network vswitch standard list`.
+pub(crate) fn vswitch_list() -> Command {
+    Command::esxcli("network vswitch standard list")
+}
+
+/// `esxcli network vswitch standard portgroup list`.
+pub(crate) fn portgroup_list() -> Command {
+    Command::esxcli("network vswitch standard portgroup list")
+}
+
+/// `esxcli network ip interface tag get -i NAME`.
+pub(crate) fn tag_get(vmknic: &str) -> Command {
+    Command::esxcli("network ip interface tag get").opt("-i", vmknic)
+}
+
+/// Reads an output and says clearly when this release does not have the command.
+pub(crate) fn read<T>(
+    seen: &Seen<'_>,
+    command: &Command,
+    reader: impl Fn(&str) -> Result<T, ReadError>,
+) -> Result<T, StepError> {
+    let output = seen.raw(command)?;
+    if let Some(f) = failure(output) {
+        return Err(failed(seen.host, command, f.class, f.message));
+    }
+    reader(&output.stdout).map_err(|e| StepError::unreadable(command, e))
+}
+
+fn failed(host: &HostFacts, command: &Command, class: Class, message: String) -> StepError {
+    let advice = match class {
+        Class::UnknownCommand => Some(format!(
+            "ESXi {} does not have this command: this step needs a later release, or leave it out with \
+             `when` on this host.",
+            host.version
+        )),
+        Class::HostdDown => Some("hostd does not answer: wait for it, or `/etc/init.d/hostd restart`.".to_owned()),
+        _ => None,
+    };
+    StepError::Command { command: command.shown().to_owned(), message, advice }
+}
+
+/// All interfaces and their IPv4 settings.
+pub(crate) struct Interfaces {
+    pub(crate) vmknics: Vec<Vmknic>,
+    pub(crate) ipv4: Vec<Ipv4>,
+}
+
+/// Which interface carries the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// It has the address at which the session came in.
+    Proven(String),
+    /// No interface has that address (NAT, a port forward, or IPv6): the one that the installer makes for
+    /// management, vmk0, or else the first of the default TCP/IP stack.
+    Assumed(String),
+    /// There is no interface at all.
+    Unknown,
+}
+
+impl Carrier {
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Proven(n) | Self::Assumed(n) => Some(n),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Why this interface counts as the session's, for a message.
+    pub(crate) fn reason(&self, host: &HostFacts) -> String {
+        match self {
+            Self::Proven(n) => format!("{n} carries this session ({})", host.session_address.as_deref().unwrap_or("?")),
+            Self::Assumed(n) => format!(
+                "{n} is taken to carry this session: no interface has the address at which it came in ({})",
+                host.session_address.as_deref().unwrap_or("not known")
+            ),
+            Self::Unknown => "no interface is known to carry this session".to_owned(),
+        }
+    }
+}
+
+impl Interfaces {
+    pub(crate) fn reads() -> Vec<Command> {
+        vec![vmknic_list(), ipv4_get()]
+    }
+
+    pub(crate) fn observe(seen: &Seen<'_>) -> Result<Self, StepError> {
+        Ok(Self { vmknics: read(seen, &vmknic_list(), net::vmknics)?, ipv4: read(seen, &ipv4_get(), net::ipv4)? })
+    }
+
+    pub(crate) fn vmknic(&self, name: &str) -> Option<&Vmknic> {
+        self.vmknics.iter().find(|v| v.name == name)
+    }
+
+    pub(crate) fn ipv4_of(&self, name: &str) -> Option<&Ipv4> {
+        self.ipv4.iter().find(|i| i.name == name)
+    }
+
+    pub(crate) fn carrier(&self, host: &HostFacts) -> Carrier {
+        // Some servers write an IPv4 address that came in over an IPv6 socket as ::ffff:a.b.c.d.
+        let came_in = host.session_address.as_deref().map(|a| a.strip_prefix("::ffff:").unwrap_or(a));
+        let by_address = self.ipv4.iter().find(|i| i.address.is_some_and(|a| Some(a.to_string().as_str()) == came_in));
+        if let Some(i) = by_address {
+            return Carrier::Proven(i.name.clone());
+        }
+        let default_stack = || self.vmknics.iter().filter(|v| v.netstack == net::DEFAULT_NETSTACK);
+        default_stack()
+            .find(|v| v.name == "vmk0")
+            .or_else(|| default_stack().next())
+            .or_else(|| self.vmknics.first())
+            .map_or(Carrier::Unknown, |v| Carrier::Assumed(v.name.clone()))
+    }
+
+    /// The interface that carries the session, as a whole.
+    pub(crate) fn carrying(&self, host: &HostFacts) -> Option<&Vmknic> {
+        self.carrier(host).name().and_then(|n| self.vmknic(n))
+    }
+}
+
+pub(crate) fn vswitches(seen: &Seen<'_>) -> Result<Vec<Vswitch>, StepError> {
+    read(seen, &vswitch_list(), net::vswitches)
+}
+
+pub(crate) fn portgroups(seen: &Seen<'_>) -> Result<Vec<Portgroup>, StepError> {
+    read(seen, &portgroup_list(), net::portgroups)
+}
+
+pub(crate) fn nics(seen: &Seen<'_>) -> Result<Vec<Nic>, StepError> {
+    read(seen, &nic_list(), net::nics)
+}
+
+/// A change that can cut the session: detached, with its way back.
+pub(crate) fn detached(commands: Vec<Command>, rollback: Vec<Command>, confirm_within: Duration) -> Action {
+    Action::Detached(Detached { commands, rollback, new_address: None, confirm_within })
+}
+
+/// Commands as plain actions.
+pub(crate) fn run_all(commands: Vec<Command>) -> Vec<Action> {
+    commands.into_iter().map(Action::Run).collect()
+}
+
+/// The default judgement, with advice for a failure.
+pub(crate) fn judge_with_advice(action: &Command, output: &Output, advice: &str) -> Result<Verdict, StepError> {
+    default_judge(action, output).map_err(|e| match e {
+        StepError::Command { command, message, .. } => {
+            StepError::Command { command, message, advice: Some(advice.to_owned()) }
+        }
+        other => other,
+    })
+}
+
+/// The name of a VMkernel interface: `vmk` and a number.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub(crate) struct VmknicName(#[schemars(regex(pattern = r"^vmk[0-9]{1,3}$"))] String);
+
+impl VmknicName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for VmknicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for VmknicName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.strip_prefix("vmk").filter(|n| (1..=3).contains(&n.len()));
+        match number {
+            Some(n) if n.chars().all(|c| c.is_ascii_digit()) => Ok(Self(text)),
+            _ => Err(format!("{text:?} is not a VMkernel interface: they are named vmk0, vmk1, ...")),
+        }
+    }
+}
+
+/// An MTU in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "u32")]
+pub(crate) struct Mtu(#[schemars(range(min = 1280, max = 9190))] u32);
+
+impl Mtu {
+    pub(crate) fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for Mtu {
+    type Error = String;
+
+    fn try_from(bytes: u32) -> Result<Self, String> {
+        if (1280..=9190).contains(&bytes) {
+            Ok(Self(bytes))
+        } else {
+            Err(format!("{bytes} is not an MTU that esxprep sets: 1280 to 9190, 1500 and 9000 are usual"))
+        }
+    }
+}
+
+/// Security settings of a vSwitch or a port group, as written. Accepting all three is what nested hosts need on
+/// the switch outside; rejecting all three is what hardening guides ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecurityWanted {
+    /// Accept promiscuous mode.
+    pub(crate) promiscuous: Option<bool>,
+    /// Accept MAC address changes.
+    pub(crate) mac_changes: Option<bool>,
+    /// Accept forged transmits.
+    pub(crate) forged_transmits: Option<bool>,
+}
+
+impl SecurityWanted {
+    /// The three in order, with their words.
+    pub(crate) fn all(&self) -> [(&'static str, Option<bool>); 3] {
+        [
+            ("promiscuous mode", self.promiscuous),
+            ("MAC address changes", self.mac_changes),
+            ("forged transmits", self.forged_transmits),
+        ]
+    }
+}
+
+/// `true` or `false`, as every esxcli accepts them.
+pub(crate) fn word(flag: bool) -> &'static str {
+    if flag { "true" } else { "false" }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A host made of texts, for the tests of the network kinds.
+
+    use super::*;
+    use crate::esxi::{HostFacts, Outputs, Version};
+    use crate::steps::step::{Action, Artifacts, Change, Step};
+
+    pub(crate) struct Host {
+        pub(crate) facts: HostFacts,
+        pub(crate) outputs: Outputs,
+    }
+
+    impl Host {
+        /// A host at this session address.
+        pub(crate) fn new(version: Version, session: &str) -> Self {
+            let mut facts = HostFacts::example(version);
+            facts.session_address = Some(session.to_owned());
+            Self { facts, outputs: Outputs::default() }
+        }
+
+        pub(crate) fn says(mut self, command: &Command, text: impl Into<String>) -> Self {
+            self.outputs.insert(command, Output::ok(text));
+            self
+        }
+
+        pub(crate) fn fails(mut self, command: &Command, text: &str) -> Self {
+            self.outputs.insert(command, Output { stdout: text.to_owned(), code: 1, ..Output::default() });
+            self
+        }
+
+        pub(crate) fn compare(&self, step: &dyn Step) -> Result<Vec<Change>, StepError> {
+            for read in step.reads(&self.facts) {
+                assert!(self.outputs.get(&read).is_some(), "the test has no output of `{}`", read.text());
+            }
+            let artifacts = Artifacts::default();
+            step.compare(&Seen { host: &self.facts, outputs: &self.outputs, artifacts: &artifacts })
+        }
+
+        /// The texts of all actions; a detached one as `detached: ...` and `rollback: ...` lines.
+        pub(crate) fn actions(&self, step: &dyn Step) -> Vec<String> {
+            texts(&self.compare(step).unwrap())
+        }
+
+        pub(crate) fn refusal(&self, step: &dyn Step) -> String {
+            match self.compare(step).unwrap_err() {
+                StepError::Refused(text) => text,
+                other => panic!("expected a refusal, got {other}"),
+            }
+        }
+    }
+
+    pub(crate) fn texts(changes: &[Change]) -> Vec<String> {
+        let mut out = Vec::new();
+        for action in changes.iter().flat_map(|c| &c.actions) {
+            match action {
+                Action::Run(c) => out.push(c.text().to_owned()),
+                Action::Detached(d) => {
+                    out.extend(d.commands.iter().map(|c| format!("detached: {}", c.text())));
+                    out.extend(d.rollback.iter().map(|c| format!("rollback: {}", c.text())));
+                }
+                Action::Upload { .. } => panic!("no network kind uploads"),
+            }
+        }
+        out
+    }
+
+    /// A step from YAML-like JSON, as the playbook makes it.
+    pub(crate) fn step(kind: &crate::steps::Kind, json: serde_json::Value) -> Box<dyn Step> {
+        (kind.parse)(json).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// The message and path of a refused argument.
+    pub(crate) fn bad(kind: &crate::steps::Kind, json: serde_json::Value) -> String {
+        (kind.parse)(json).err().map(|e| e.to_string()).expect("these arguments should be refused")
+    }
+
+    /// A table as esxcli prints it.
+    pub(crate) fn table(heads: &[&str], rows: &[&[&str]]) -> String {
+        let width = |n: usize| rows.iter().map(|r| r[n].chars().count()).chain([heads[n].len()]).max().unwrap();
+        let line = |cells: &[&str]| {
+            let cells: Vec<String> = cells.iter().enumerate().map(|(n, c)| format!("{c:<w$}", w = width(n))).collect();
+            format!("{}\n", cells.join("  "))
+        };
+        let rule: Vec<String> = (0..heads.len()).map(|n| "-".repeat(width(n))).collect();
+        let mut out = line(heads) + &rule.join("  ") + "\n";
+        rows.iter().for_each(|r| out.push_str(&line(r)));
+        out
+    }
+
+    /// One interface in the form of `network ip interface list`, recorded on 9.0.
+    pub(crate) fn vmknic(name: &str, mac: &str, portset: &str, portgroup: &str, mtu: u32, netstack: &str) -> String {
+        format!(
+            "{name}\n   Name: {name}\n   MAC Address: {mac}\n   Enabled: true\n   Portset: {portset}\n   Portgroup: {portgroup}\n   Netstack Instance: {netstack}\n   VDS Name: N/A\n   VDS UUID: N/A\n   VDS Port: N/A\n   VDS Connection: -1\n   MTU: {mtu}\n   TSO MSS: 65535\n   Port ID: 67108875\n\n"
+        )
+    }
+
+    /// Rows for `ipv4 get`: name, address, mask, type, gateway, DHCP DNS.
+    pub(crate) fn ipv4(rows: &[&[&str; 6]]) -> String {
+        let rows: Vec<Vec<&str>> =
+            rows.iter().map(|r| vec![r[0], r[1], r[2], "192.0.2.255", r[3], r[4], r[5]]).collect();
+        let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
+        table(&["Name", "IPv4 Address", "IPv4 Netmask", "IPv4 Broadcast", "Address Type", "Gateway", "DHCP DNS"], &rows)
+    }
+
+    /// Rows for `portgroup list`: name, vSwitch, clients, VLAN.
+    pub(crate) fn portgroups(rows: &[&[&str; 4]]) -> String {
+        let rows: Vec<&[&str]> = rows.iter().map(|r| r.as_slice()).collect();
+        table(&["Name", "Virtual Switch", "Active Clients", "VLAN ID"], &rows)
+    }
+
+    /// One switch in the form recorded on 6.7.
+    pub(crate) fn vswitch(name: &str, mtu: u32, cdp: &str, uplinks: &str, portgroups: &str) -> String {
+        format!(
+            "{name}\n   Name: {name}\n   Class: cswitch\n   Num Ports: 4736\n   Used Ports: 4\n   Configured Ports: 128\n   MTU: {mtu}\n   CDP Status: {cdp}\n   Beacon Enabled: false\n   Beacon Interval: 1\n   Beacon Threshold: 3\n   Beacon Required By: \n   Uplinks: {uplinks}\n   Portgroups: {portgroups}\n\n"
+        )
+    }
+}

@@ -1,0 +1,574 @@
+//! From what an interface is to what it shall be.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::esxi::failure::{Class, failure};
+use crate::esxi::mac::Mac;
+use crate::esxi::net::{self, AddressType, DEFAULT_NETSTACK, Ipv4, Portgroup, Route};
+use crate::esxi::{Command, Version};
+
+use super::super::network::{self, Carrier, Interfaces};
+use super::super::step::{Action, Change, Detached, Seen, StepError};
+use super::{Addressing, MacWanted, Presence, Vmknic, netstack_list, network_opt, route_list};
+
+/// An interface as a whole: enough to make it anew.
+#[derive(Debug, Clone, PartialEq)]
+struct Build {
+    portgroup: String,
+    mac: Option<Mac>,
+    mtu: Option<u32>,
+    netstack: String,
+    ipv4: Addressing,
+    dhcp_dns: bool,
+    gateway_option: bool,
+    enabled: bool,
+    tags: Vec<String>,
+    /// Network (`default`, or address and prefix) and gateway.
+    routes: Vec<(String, Ipv4Addr)>,
+}
+
+/// Everything observed that a plan needs.
+struct Observed<'a> {
+    seen: &'a Seen<'a>,
+    faces: Interfaces,
+    portgroups: Vec<Portgroup>,
+    tags: Option<Vec<String>>,
+    /// Routes of the default stack and, if one is named, of that.
+    routes: Vec<Route>,
+    /// Routes of the stack that is wanted; `None` where the release cannot tell or the stack is not there yet.
+    stack_routes: Option<Vec<Route>>,
+    carrier: Carrier,
+    carries: bool,
+}
+
+pub(super) fn compare(want: &Vmknic, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
+    let faces = Interfaces::observe(seen)?;
+    let name = want.name.as_str();
+    let exists = faces.vmknic(name).is_some();
+    let tags = if exists { tags(seen, name)? } else { None };
+    let carrier = faces.carrier(seen.host);
+    let carries = exists
+        && match &carrier {
+            Carrier::Proven(n) => n == name,
+            // Known tags say more than a guess by name.
+            Carrier::Assumed(n) => match &tags {
+                Some(t) => t.iter().any(|t| t.eq_ignore_ascii_case("management")) || faces.vmknics.len() == 1,
+                None => n == name,
+            },
+            Carrier::Unknown => true,
+        };
+    if want.state == Presence::Absent {
+        return absent(want, seen, &faces, &carrier, carries);
+    }
+    let mut all = Vec::new();
+    let mut stack_routes = None;
+    if want.wants_routes() {
+        let default = routes(seen, None)?;
+        stack_routes = if want.named_stack().is_some() { routes(seen, want.named_stack())? } else { default.clone() };
+        all = default.into_iter().chain(want.named_stack().and_then(|_| stack_routes.clone())).flatten().collect();
+    }
+    let portgroups = network::portgroups(seen)?;
+    let observed = Observed { seen, portgroups, faces, tags, routes: all, stack_routes, carrier, carries };
+    if exists { differences(want, &observed) } else { create(want, &observed) }
+}
+
+/// The tags; `None` where the release cannot tell.
+fn tags(seen: &Seen<'_>, name: &str) -> Result<Option<Vec<String>>, StepError> {
+    let command = network::tag_get(name);
+    match failure(seen.raw(&command)?) {
+        Some(f) if f.class == Class::UnknownCommand => Ok(None),
+        _ => network::read(seen, &command, net::tags).map(Some),
+    }
+}
+
+/// The routes; `None` where the release cannot tell, or where the stack is not there yet.
+fn routes(seen: &Seen<'_>, stack: Option<&str>) -> Result<Option<Vec<Route>>, StepError> {
+    let command = route_list(stack);
+    match failure(seen.raw(&command)?) {
+        Some(f) if f.class == Class::UnknownCommand || stack.is_some() => Ok(None),
+        _ => network::read(seen, &command, net::routes).map(Some),
+    }
+}
+
+fn absent(
+    want: &Vmknic,
+    seen: &Seen<'_>,
+    faces: &Interfaces,
+    carrier: &Carrier,
+    carries: bool,
+) -> Result<Vec<Change>, StepError> {
+    let Some(now) = faces.vmknic(want.name.as_str()) else { return Ok(Vec::new()) };
+    if carries {
+        return Err(StepError::Refused(format!(
+            "{} is not removed: {}. Log in over another interface first.",
+            now.name,
+            carrier.reason(seen.host)
+        )));
+    }
+    Ok(vec![Change {
+        summary: format!("VMkernel interface {}", now.name),
+        before: format!("on {}", now.portgroup),
+        after: "absent".into(),
+        actions: vec![Action::Run(remove(&now.name))],
+        ..Change::default()
+    }])
+}
+
+fn create(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> {
+    let Some(portgroup) = &want.portgroup else {
+        return Err(StepError::Refused(format!(
+            "{} is not there, and without `portgroup` it cannot be made: name the port group that it belongs to.",
+            want.name
+        )));
+    };
+    let there = seen.portgroups.iter().find(|p| p.name == *portgroup);
+    check_vswitch(want, there)?;
+    let vswitch = there.map(|p| p.vswitch.as_str()).or(want.vswitch.as_deref());
+    let build = Build {
+        portgroup: portgroup.clone(),
+        mac: wanted_mac(want, seen, vswitch)?,
+        mtu: want.mtu.map(|m| m.bytes()),
+        netstack: want.netstack.clone().unwrap_or_else(|| DEFAULT_NETSTACK.to_owned()),
+        ipv4: want.ipv4.clone().unwrap_or(Addressing::None),
+        dhcp_dns: false,
+        gateway_option: gateway_option(seen, None),
+        enabled: want.enabled != Some(false),
+        tags: Vec::new(),
+        routes: new_default_route(want, seen, None),
+    };
+    let mut commands = missing_stack(want, seen)?;
+    commands.extend(build.commands(want.name.as_str()));
+    let note = if there.is_some() { String::new() } else { " (a port group that is not there yet)".to_owned() };
+    Ok(vec![Change {
+        summary: format!("VMkernel interface {}", want.name),
+        before: "absent".into(),
+        after: format!("on {portgroup}{note}, {}", build.ipv4),
+        actions: network::run_all(commands),
+        ..Change::default()
+    }])
+}
+
+fn check_vswitch(want: &Vmknic, there: Option<&Portgroup>) -> Result<(), StepError> {
+    match (&want.vswitch, there) {
+        (Some(wanted), Some(p)) if *wanted != p.vswitch => Err(StepError::Refused(format!(
+            "the port group {:?} is on {}, not on {wanted}: port group names are unique on a host, so move or rename \
+             it first.",
+            p.name, p.vswitch
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The MAC address that is wanted, if one is.
+fn wanted_mac(want: &Vmknic, seen: &Observed<'_>, vswitch: Option<&str>) -> Result<Option<Mac>, StepError> {
+    let mac = match want.mac {
+        None => return Ok(None),
+        Some(MacWanted::Given(mac)) => mac,
+        Some(MacWanted::Hardware) => hardware_mac(want, seen, vswitch)?,
+    };
+    if let Some(other) = seen.faces.vmknics.iter().find(|v| v.mac == Some(mac) && v.name != want.name.as_str()) {
+        return Err(StepError::Refused(format!(
+            "{} cannot have the MAC address {mac}: {} on {} has it already.",
+            want.name, other.name, other.portset
+        )));
+    }
+    Ok(Some(mac))
+}
+
+fn hardware_mac(want: &Vmknic, seen: &Observed<'_>, vswitch: Option<&str>) -> Result<Mac, StepError> {
+    let refused = |why: String| StepError::Refused(format!("`mac: hardware` for {}: {why}", want.name));
+    let vswitch = vswitch.ok_or_else(|| {
+        refused("its vSwitch is not known, because its port group is not there yet: name the `vswitch` too.".into())
+    })?;
+    let switches = network::vswitches(seen.seen)?;
+    let switch = switches.iter().find(|s| s.name == vswitch).ok_or_else(|| {
+        refused(format!("there is no standard switch {vswitch} (a distributed switch is not looked into)."))
+    })?;
+    let number = |n: &str| n.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or(u32::MAX);
+    let uplink = switch
+        .uplinks
+        .iter()
+        .min_by_key(|u| number(u))
+        .ok_or_else(|| refused(format!("{vswitch} has no uplink, so there is no hardware address to take.")))?;
+    network::nics(seen.seen)?
+        .into_iter()
+        .find(|n| n.name == *uplink)
+        .and_then(|n| n.mac)
+        .ok_or_else(|| refused(format!("the uplink {uplink} of {vswitch} is not in `esxcli network nic list`.")))
+}
+
+/// Whether `ipv4 set` has `-g`: releases that print a Gateway column do; without any row the version decides.
+fn gateway_option(seen: &Observed<'_>, row: Option<&Ipv4>) -> bool {
+    row.or_else(|| seen.faces.ipv4.first()).map_or(seen.seen.host.version >= Version::new(6, 5), |r| r.knows_gateway)
+}
+
+fn missing_stack(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Command>, StepError> {
+    let Some(stack) = want.named_stack() else { return Ok(Vec::new()) };
+    let there = network::read(seen.seen, &netstack_list(), net::netstacks)?;
+    let add = || network_opt(Command::esxcli("network ip netstack add"), stack);
+    Ok(if there.iter().any(|s| s == stack) { Vec::new() } else { vec![add()] })
+}
+
+/// The default route that a wanted gateway asks for: only when the stack has none, or has it over this interface.
+fn new_default_route(want: &Vmknic, seen: &Observed<'_>, name: Option<&str>) -> Vec<(String, Ipv4Addr)> {
+    let Some(Addressing::Static { gateway: Some(gateway), .. }) = &want.ipv4 else { return Vec::new() };
+    let default = default_route(seen);
+    match default {
+        Some(r) if name != Some(r.interface.as_str()) => Vec::new(),
+        _ => vec![("default".to_owned(), *gateway)],
+    }
+}
+
+fn default_route<'a>(seen: &'a Observed<'_>) -> Option<&'a Route> {
+    seen.stack_routes.as_ref().and_then(|r| r.iter().find(|r| r.network == "default"))
+}
+
+fn remove(name: &str) -> Command {
+    Command::esxcli("network ip interface remove").opt("-i", name)
+}
+
+fn set_ipv4(name: &str, ipv4: &Addressing, dhcp_dns: bool, gateway_option: bool) -> Command {
+    let set = Command::esxcli("network ip interface ipv4 set").opt("-i", name);
+    match ipv4 {
+        Addressing::None => set.words("-t none"),
+        Addressing::Dhcp if dhcp_dns => set.words("-t dhcp -P true"),
+        Addressing::Dhcp => set.words("-t dhcp"),
+        Addressing::Static { address, netmask, gateway } => {
+            let set = set.words("-t static").opt("-I", address.to_string()).opt("-N", netmask.to_string());
+            match gateway.filter(|_| gateway_option) {
+                Some(g) => set.opt("-g", g.to_string()),
+                None => set,
+            }
+        }
+    }
+}
+
+/// Adds or removes a route. A route that is there already, or gone already because its interface went, is no
+/// failure: reading again decides.
+fn route(verb: &'static str, network: &str, gateway: Ipv4Addr, netstack: &str) -> Command {
+    let command =
+        Command::esxcli("network ip route ipv4").words(verb).opt("-n", network).opt("-g", gateway.to_string());
+    let command = if netstack == DEFAULT_NETSTACK { command } else { network_opt(command, netstack) };
+    Command::raw(format!("{{ {} || true; }}", command.text()))
+}
+
+impl Build {
+    /// The commands that make it, when it is not there.
+    fn commands(&self, name: &str) -> Vec<Command> {
+        let add = Command::esxcli("network ip interface add").opt("-i", name);
+        let mut add = net::name_opt(add, "-p", "--portgroup-name", &self.portgroup);
+        if let Some(mac) = self.mac {
+            add = add.opt("-M", mac.to_string());
+        }
+        if let Some(mtu) = self.mtu {
+            add = add.opt("-m", mtu.to_string());
+        }
+        if self.netstack != DEFAULT_NETSTACK {
+            add = network_opt(add, &self.netstack);
+        }
+        let mut out = vec![add];
+        if self.ipv4 != Addressing::None {
+            out.push(set_ipv4(name, &self.ipv4, self.dhcp_dns, self.gateway_option));
+        }
+        for tag in &self.tags {
+            out.push(Command::esxcli("network ip interface tag add").opt("-i", name).opt("-t", tag));
+        }
+        for (network, gateway) in &self.routes {
+            out.push(route("add", network, *gateway, &self.netstack));
+        }
+        if !self.enabled {
+            out.push(Command::esxcli("network ip interface set").opt("-i", name).words("-e false"));
+        }
+        out
+    }
+}
+
+/// The IPv4 settings as they are.
+fn current(row: Option<&Ipv4>) -> Addressing {
+    match row {
+        Some(Ipv4 { kind: AddressType::Dhcp, .. }) => Addressing::Dhcp,
+        Some(Ipv4 { address: Some(address), netmask: Some(netmask), gateway, .. }) => {
+            Addressing::Static { address: *address, netmask: *netmask, gateway: *gateway }
+        }
+        _ => Addressing::None,
+    }
+}
+
+/// Whether the settings are as wanted, the gateway left aside.
+fn same_address(now: &Addressing, want: &Addressing) -> bool {
+    match (now, want) {
+        (Addressing::Static { address: a, netmask: m, .. }, Addressing::Static { address: b, netmask: n, .. }) => {
+            (a, m) == (b, n)
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn differences(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> {
+    let name = want.name.as_str();
+    let Some(now) = seen.faces.vmknic(name) else { return Ok(Vec::new()) };
+    let row = seen.faces.ipv4_of(name);
+    if seen.carries && want.enabled == Some(false) {
+        return refuse_cut(want, seen, "disabled");
+    }
+    if seen.carries && want.ipv4 == Some(Addressing::None) && current(row) != Addressing::None {
+        return refuse_cut(want, seen, "left without an address");
+    }
+    let portgroup = want.portgroup.as_ref().filter(|p| **p != now.portgroup);
+    let target_group = seen.portgroups.iter().find(|p| p.name == *want.portgroup.as_ref().unwrap_or(&now.portgroup));
+    check_vswitch(want, target_group)?;
+    let vswitch = match portgroup {
+        Some(_) => target_group.map(|p| p.vswitch.as_str()).or(want.vswitch.as_deref()),
+        None => Some(now.portset.as_str()),
+    };
+    let mac = wanted_mac(want, seen, vswitch)?.filter(|m| now.mac != Some(*m));
+    let netstack = want.netstack.as_ref().filter(|s| **s != now.netstack);
+
+    let mut what = Vec::new();
+    if let Some(m) = mac {
+        what.push(("MAC address", now.mac.map_or_else(|| "none".to_owned(), |m| m.to_string()), m.to_string()));
+    }
+    if let Some(p) = portgroup {
+        what.push(("port group", now.portgroup.clone(), p.clone()));
+    }
+    if let Some(s) = netstack {
+        what.push(("TCP/IP stack", now.netstack.clone(), s.clone()));
+    }
+    if what.is_empty() {
+        return in_place(want, seen);
+    }
+
+    if now.dvs.is_some() || now.portgroup.is_empty() {
+        return Err(StepError::Refused(format!(
+            "{name} has to be recreated for another {}, but it is on a distributed switch ({}): esxprep could not put \
+             it back. Move it with vCenter.",
+            what[0].0,
+            now.dvs.as_deref().unwrap_or(&now.portset)
+        )));
+    }
+    if let (Some(p), None) = (portgroup, target_group) {
+        return Err(StepError::Refused(format!(
+            "{name} cannot move to the port group {p:?}: there is none of that name on this host. Add a `portgroup` \
+             step before this one (in a check run, what earlier steps would make is not there yet)."
+        )));
+    }
+    let Some(tags) = &seen.tags else {
+        return Err(StepError::Refused(format!(
+            "{name} has to be recreated for another {}, but ESXi {} cannot tell its tags, so they would be lost.",
+            what[0].0, seen.seen.host.version
+        )));
+    };
+    let old = Build {
+        portgroup: now.portgroup.clone(),
+        mac: now.mac,
+        mtu: Some(now.mtu),
+        netstack: now.netstack.clone(),
+        ipv4: current(row),
+        dhcp_dns: row.is_some_and(|r| r.dhcp_dns),
+        gateway_option: gateway_option(seen, row),
+        enabled: now.enabled,
+        tags: tags.clone(),
+        routes: old_routes(seen, &now.name),
+    };
+    let ipv4 = want.ipv4.as_ref().map_or_else(|| old.ipv4.clone(), |w| keep_gateway(w, &old.ipv4));
+    let new = Build {
+        portgroup: portgroup.cloned().unwrap_or_else(|| old.portgroup.clone()),
+        mac: mac.or(old.mac),
+        mtu: want.mtu.map(|m| m.bytes()).or(old.mtu),
+        netstack: netstack.cloned().unwrap_or_else(|| old.netstack.clone()),
+        routes: kept_routes(&old, &ipv4, new_default_route(want, seen, Some(name)), netstack.is_some()),
+        enabled: want.enabled.unwrap_or(old.enabled),
+        ipv4,
+        ..old.clone()
+    };
+    let mut commands = missing_stack(want, seen)?;
+    commands.push(remove(name));
+    commands.extend(new.commands(name));
+    let mut rollback = vec![remove(name)];
+    rollback.extend(old.commands(name));
+    let part = |after: bool| {
+        let side = |w: &(&str, String, String)| format!("{} {}", w.0, if after { &w.2 } else { &w.1 });
+        what.iter().map(side).collect::<Vec<_>>().join(", ")
+    };
+    Ok(vec![Change {
+        summary: format!("VMkernel interface {name}, recreated"),
+        before: part(false),
+        after: part(true),
+        actions: actions(want, seen, commands, rollback, &new.ipv4),
+        ..Change::default()
+    }])
+}
+
+fn refuse_cut(want: &Vmknic, seen: &Observed<'_>, what: &str) -> Result<Vec<Change>, StepError> {
+    Err(StepError::Refused(format!(
+        "{} is not {what}: {}. Log in over another interface first.",
+        want.name,
+        seen.carrier.reason(seen.seen.host)
+    )))
+}
+
+/// A wanted address without a gateway keeps the one that is there, while the network still holds it.
+fn keep_gateway(want: &Addressing, old: &Addressing) -> Addressing {
+    match (want, old) {
+        (Addressing::Static { address, netmask, gateway: None }, Addressing::Static { gateway: Some(old), .. })
+            if on_link(*address, *netmask, *old) =>
+        {
+            Addressing::Static { address: *address, netmask: *netmask, gateway: Some(*old) }
+        }
+        _ => want.clone(),
+    }
+}
+
+fn on_link(address: Ipv4Addr, netmask: Ipv4Addr, gateway: Ipv4Addr) -> bool {
+    Ipv4Net::with_netmask(address, netmask).is_ok_and(|n| n.contains(&gateway))
+}
+
+/// Routes set by hand over this interface: they go when it goes.
+fn old_routes(seen: &Observed<'_>, name: &str) -> Vec<(String, Ipv4Addr)> {
+    seen.routes
+        .iter()
+        .filter(|r| r.interface == name && !r.source.eq_ignore_ascii_case("dhcp"))
+        .filter_map(|r| {
+            let network = if r.network == "default" {
+                r.network.clone()
+            } else {
+                Ipv4Net::with_netmask(r.network.parse().ok()?, r.netmask).ok()?.to_string()
+            };
+            Some((network, r.gateway?))
+        })
+        .collect()
+}
+
+/// The routes of the new interface: the old ones whose gateway its network still holds, with the default route
+/// replaced when another is wanted. Another stack starts without the old stack's routes.
+fn kept_routes(
+    old: &Build,
+    ipv4: &Addressing,
+    default: Vec<(String, Ipv4Addr)>,
+    other_stack: bool,
+) -> Vec<(String, Ipv4Addr)> {
+    let Addressing::Static { address, netmask, .. } = ipv4 else { return Vec::new() };
+    let kept = old.routes.iter().filter(|(network, gateway)| {
+        !other_stack && on_link(*address, *netmask, *gateway) && (network != "default" || default.is_empty())
+    });
+    kept.cloned().chain(default.clone()).collect()
+}
+
+/// Detached when the interface carries the session, plain otherwise.
+fn actions(
+    want: &Vmknic,
+    seen: &Observed<'_>,
+    commands: Vec<Command>,
+    rollback: Vec<Command>,
+    after: &Addressing,
+) -> Vec<Action> {
+    if !seen.carries {
+        return network::run_all(commands);
+    }
+    let new_address = match (after, &seen.carrier) {
+        (Addressing::Static { address, .. }, Carrier::Proven(_)) => {
+            let address = address.to_string();
+            let same = seen.seen.host.session_address.as_deref().is_some_and(|s| s.ends_with(&address));
+            (!same).then_some(address)
+        }
+        // Behind NAT, or with DHCP: the address to log in at is not known to change.
+        _ => None,
+    };
+    vec![Action::Detached(Detached {
+        commands,
+        rollback,
+        new_address,
+        confirm_within: want.recreate_confirm.duration(),
+    })]
+}
+
+/// Differences that do not need a new interface.
+fn in_place(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> {
+    let name = want.name.as_str();
+    let Some(now) = seen.faces.vmknic(name) else { return Ok(Vec::new()) };
+    let mut changes = Vec::new();
+    let set = || Command::esxcli("network ip interface set").opt("-i", name);
+    if let Some(mtu) = want.mtu.map(|m| m.bytes()).filter(|m| *m != now.mtu) {
+        changes.push(Change {
+            summary: format!("MTU of {name}"),
+            before: now.mtu.to_string(),
+            after: mtu.to_string(),
+            actions: vec![Action::Run(set().opt("-m", mtu.to_string()))],
+            ..Change::default()
+        });
+    }
+    if let Some(enabled) = want.enabled.filter(|e| *e != now.enabled) {
+        let shown = |e: bool| if e { "enabled" } else { "disabled" }.to_owned();
+        changes.push(Change {
+            summary: format!("state of {name}"),
+            before: shown(now.enabled),
+            after: shown(enabled),
+            actions: vec![Action::Run(set().opt("-e", network::word(enabled)))],
+            ..Change::default()
+        });
+    }
+    changes.extend(addressing(want, seen));
+    Ok(changes)
+}
+
+fn addressing(want: &Vmknic, seen: &Observed<'_>) -> Option<Change> {
+    let name = want.name.as_str();
+    let (wanted, now) = (want.ipv4.as_ref()?, seen.faces.vmknic(name)?);
+    let row = seen.faces.ipv4_of(name);
+    let old = current(row);
+    let gateway_option = gateway_option(seen, row);
+    let address_differs = !same_address(&old, wanted);
+    let default = default_route(seen).filter(|r| r.interface == name).and_then(|r| r.gateway);
+    let (column_differs, route_differs) = match (wanted, &old) {
+        (Addressing::Static { gateway: Some(g), .. }, old) => {
+            let column = if let Addressing::Static { gateway, .. } = old { *gateway } else { None };
+            let route = seen.stack_routes.is_some() && !new_default_route(want, seen, Some(name)).is_empty();
+            (gateway_option && column != Some(*g), route && default != Some(*g))
+        }
+        _ => (false, false),
+    };
+    if !address_differs && !column_differs && !route_differs {
+        return None;
+    }
+    let target = keep_gateway(wanted, &old);
+    let dns = row.is_some_and(|r| r.dhcp_dns);
+    let mut commands = Vec::new();
+    let mut rollback = Vec::new();
+    if address_differs || column_differs {
+        commands.push(set_ipv4(name, &target, false, gateway_option));
+        rollback.push(set_ipv4(name, &old, dns, gateway_option));
+    }
+    let mine = old_routes(seen, name);
+    if let (true, Addressing::Static { gateway: Some(g), .. }) = (route_differs || address_differs, &target) {
+        // A default route that DHCP set goes with the lease.
+        let by_hand = mine.iter().find(|(n, _)| n == "default").map(|(_, g)| *g);
+        if let Some(old) = by_hand.filter(|o| o != g) {
+            commands.push(route("remove", "default", old, &now.netstack));
+            rollback.push(route("remove", "default", *g, &now.netstack));
+        }
+        if by_hand != Some(*g) && !new_default_route(want, seen, Some(name)).is_empty() {
+            commands.push(route("add", "default", *g, &now.netstack));
+        }
+    }
+    // Another network drops the routes over it; the way back needs them all.
+    rollback.extend(mine.iter().map(|(n, g)| route("add", n, *g, &now.netstack)));
+    Some(Change {
+        summary: format!("IPv4 of {name}"),
+        before: with_default(&old, default),
+        after: target.to_string(),
+        actions: actions(want, seen, commands, rollback, &target),
+        ..Change::default()
+    })
+}
+
+/// Before, with the default route where the release prints no gateway of the interface.
+fn with_default(ipv4: &Addressing, default: Option<Ipv4Addr>) -> String {
+    match (ipv4, default) {
+        (Addressing::Static { address, netmask, gateway: None }, Some(g)) => {
+            Addressing::Static { address: *address, netmask: *netmask, gateway: Some(g) }.to_string()
+        }
+        _ => ipv4.to_string(),
+    }
+}
