@@ -7,7 +7,10 @@ pub mod facts;
 pub mod failure;
 pub mod forms;
 pub mod output;
+pub mod services;
+pub mod settings;
 pub mod version;
+pub mod vimdump;
 
 pub use command::Command;
 pub use facts::HostFacts;

@@ -1,6 +1,16 @@
 //! Kinds of step. Each answers which commands' output it needs and what differs; it does no I/O.
 
+pub mod assert;
+pub mod datastore;
+pub mod maintenance;
+pub mod ntp;
+pub mod reboot;
+pub mod run;
+pub mod service;
+pub mod setting;
 pub mod step;
+pub mod sysargs;
+pub mod syslog;
 
 pub use step::*;
 
