@@ -10,7 +10,10 @@ pub mod mac;
 pub mod net;
 pub mod output;
 pub mod software;
+pub mod services;
+pub mod settings;
 pub mod version;
+pub mod vimdump;
 
 pub use command::Command;
 pub use facts::HostFacts;

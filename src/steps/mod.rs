@@ -18,6 +18,17 @@ pub mod authorized_key;
 pub mod file;
 pub mod module;
 pub mod vib;
+pub mod assert;
+pub mod datastore;
+pub mod maintenance;
+pub mod ntp;
+pub mod reboot;
+pub mod run;
+pub mod service;
+pub mod setting;
+pub mod step;
+pub mod sysargs;
+pub mod syslog;
 
 pub use step::*;
 

@@ -1,0 +1,285 @@
+//! `setting`: one kind for the VMkernel's advanced settings, hostd's settings and the VMkernel's boot options.
+//!
+//! All steps share one `esxcli system settings advanced list` and one `esxcli system settings kernel list`: a call
+//! costs about a second, whatever it prints. hostd's keys have no bulk read whose output is known, so each costs
+//! one `vim-cmd hostsvc/advopt/view`.
+
+mod hostd;
+mod kernel;
+mod vmkernel;
+
+#[cfg(test)]
+mod tests;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::sysargs::Scalar;
+use super::{Change, Effect, Kind, Seen, Step, StepError, Verdict, default_judge, parse_as};
+use crate::esxi::settings::{HostdType, Key, World};
+use crate::esxi::{Command, HostFacts, Output};
+
+/// The kind.
+pub const KIND: Kind = Kind {
+    name: "setting",
+    about: "Advanced settings of the VMkernel and of hostd, and kernel boot options, each by its name",
+    example: "\
+- setting:
+    values:
+      Net.FollowHardwareMac: 1
+      UserVars.SuppressShellWarning: 1
+      Security.AccountLockFailures: 5
+      VMkernel.Boot.execInstalledOnly: true
+",
+    parse: parse_as::<Setting>,
+    schema: |generator| generator.subschema_for::<SettingSpec>(),
+};
+
+/// Which of ESXi's three sets of settings a key belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WorldSpec {
+    /// By the key's name (right for every key that the option lists of 6.0 to 9.0 know).
+    #[default]
+    Auto,
+    /// `esxcli system settings advanced`.
+    Vmkernel,
+    /// `vim-cmd hostsvc/advopt`.
+    Hostd,
+    /// `esxcli system settings kernel`.
+    Kernel,
+}
+
+/// The type of a hostd setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TypeSpec {
+    /// A whole number of 32 bits.
+    Int,
+    /// A whole number of 64 bits.
+    Long,
+    /// A text.
+    String,
+    /// `true` or `false`.
+    Bool,
+}
+
+/// One setting (`key` with `value`, or `default: true`), or several at once (`values`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingSpec {
+    /// The name: `Net.FollowHardwareMac` or `/Net/FollowHardwareMac`, `Security.AccountLockFailures`,
+    /// `VMkernel.Boot.execInstalledOnly`.
+    #[serde(default)]
+    key: Option<String>,
+    /// The value wanted: a number, a text, or `true`/`false`.
+    #[serde(default)]
+    value: Option<Scalar>,
+    /// Put back to what the host says is the default. hostd's settings do not show theirs.
+    #[serde(default)]
+    default: bool,
+    /// Several settings: name and value.
+    #[serde(default)]
+    values: IndexMap<String, Scalar>,
+    /// Where the setting lives; only needed for keys that esxprep does not place rightly.
+    #[serde(default)]
+    world: WorldSpec,
+    /// The type of a hostd setting; only needed where the host refuses the one that esxprep sends.
+    #[serde(default, rename = "type")]
+    kind: Option<TypeSpec>,
+    /// A release without this setting is no error.
+    #[serde(default)]
+    missing_ok: bool,
+    /// Whether a change waits for a reboot; esxprep knows it of kernel boot options, of the settings whose
+    /// description says so, and of a few others.
+    #[serde(default)]
+    reboot: Option<bool>,
+}
+
+/// What a setting is to be.
+#[derive(Debug, Clone, PartialEq)]
+enum Wanted {
+    Value(Scalar),
+    Default,
+}
+
+/// The step.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "SettingSpec")]
+pub struct Setting {
+    wanted: Vec<(Key, Wanted)>,
+    kind: Option<HostdType>,
+    missing_ok: bool,
+    reboot: Option<bool>,
+}
+
+impl TryFrom<SettingSpec> for Setting {
+    type Error = String;
+
+    fn try_from(spec: SettingSpec) -> Result<Self, String> {
+        let world = match spec.world {
+            WorldSpec::Auto => None,
+            WorldSpec::Vmkernel => Some(World::Vmkernel),
+            WorldSpec::Hostd => Some(World::Hostd),
+            WorldSpec::Kernel => Some(World::Kernel),
+        };
+        let mut wanted: Vec<(Key, Wanted)> = Vec::new();
+        match (spec.key, spec.value, spec.default) {
+            (Some(key), Some(value), false) => wanted.push((Key::new(&key, world), Wanted::Value(value))),
+            (Some(key), None, true) => wanted.push((Key::new(&key, world), Wanted::Default)),
+            (Some(_), Some(_), true) => return Err("give `value` or `default: true`, not both".into()),
+            (Some(_), None, false) => return Err("`key` needs a `value`, or `default: true`".into()),
+            (None, None, false) if !spec.values.is_empty() => {}
+            (None, None, false) => return Err("give `key` and `value`, or `values`".into()),
+            (None, ..) => return Err("`value` and `default` need a `key`".into()),
+        }
+        for (name, value) in spec.values {
+            let key = Key::new(&name, world);
+            if wanted.iter().any(|(k, _)| k.dotted.eq_ignore_ascii_case(&key.dotted)) {
+                return Err(format!("{} is given twice", key.dotted));
+            }
+            wanted.push((key, Wanted::Value(value)));
+        }
+        if let Some((key, _)) = wanted.iter().find(|(k, _)| !k.dotted.contains('.') || k.dotted.starts_with('.')) {
+            return Err(format!(
+                "{:?} is not the name of a setting; write it like Net.FollowHardwareMac or /Net/FollowHardwareMac",
+                key.dotted
+            ));
+        }
+        let kind = spec.kind.map(|k| match k {
+            TypeSpec::Int => HostdType::Int,
+            TypeSpec::Long => HostdType::Long,
+            TypeSpec::String => HostdType::String,
+            TypeSpec::Bool => HostdType::Bool,
+        });
+        Ok(Self { wanted, kind, missing_ok: spec.missing_ok, reboot: spec.reboot })
+    }
+}
+
+/// What was found of one setting.
+#[derive(Debug)]
+struct Found {
+    /// The value as printed.
+    value: String,
+    /// What to do about it; `None`: it is as wanted.
+    change: Option<Change>,
+}
+
+/// Why a setting could not be compared.
+#[derive(Debug)]
+enum Trouble {
+    /// The host does not have it; the text says what it has that is alike.
+    Missing(String),
+    Error(StepError),
+}
+
+impl From<StepError> for Trouble {
+    fn from(error: StepError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Setting {
+    fn look(&self, key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Trouble> {
+        match key.world {
+            World::Vmkernel => vmkernel::look(key, wanted, seen),
+            World::Kernel => kernel::look(key, wanted, seen),
+            World::Hostd => hostd::look(key, wanted, self.kind, seen),
+        }
+    }
+}
+
+fn read(key: &Key) -> Command {
+    match key.world {
+        World::Vmkernel => vmkernel::list(),
+        World::Kernel => kernel::list(),
+        World::Hostd => hostd::view(key),
+    }
+}
+
+/// A value for a message: texts in quotes, so that an empty one is seen.
+fn shown(value: &str) -> String {
+    if value.parse::<i64>().is_ok() { value.to_owned() } else { format!("{value:?}") }
+}
+
+/// The one change that a setting needs.
+fn change(key: &Key, before: &str, after: &str, action: Command, reboot: bool) -> Change {
+    Change {
+        summary: format!("setting {}", key.dotted),
+        before: shown(before),
+        after: shown(after),
+        actions: vec![super::Action::Run(action)],
+        effect: Effect { reboot, ..Effect::default() },
+        ..Change::default()
+    }
+}
+
+impl Step for Setting {
+    fn summary(&self) -> String {
+        let one = |(key, wanted): &(Key, Wanted)| match wanted {
+            Wanted::Value(v) => format!("{} = {v}", key.dotted),
+            Wanted::Default => format!("{} at its default", key.dotted),
+        };
+        match self.wanted.as_slice() {
+            [first] => one(first),
+            [first, rest @ ..] => format!("{} and {} more settings", one(first), rest.len()),
+            [] => String::new(),
+        }
+    }
+
+    fn reads(&self, _host: &HostFacts) -> Vec<Command> {
+        let mut out: Vec<Command> = Vec::new();
+        for command in self.wanted.iter().map(|(key, _)| read(key)) {
+            if !out.contains(&command) {
+                out.push(command);
+            }
+        }
+        out
+    }
+
+    fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
+        let mut changes = Vec::new();
+        for (key, wanted) in &self.wanted {
+            match self.look(key, wanted, seen) {
+                Ok(found) => changes.extend(found.change.map(|mut change| {
+                    match self.reboot {
+                        // What is configured and only waits for the reboot is not a matter of opinion.
+                        Some(reboot) if !change.actions.is_empty() => change.effect.reboot = reboot,
+                        _ => {}
+                    }
+                    change
+                })),
+                Err(Trouble::Missing(_)) if self.missing_ok => {}
+                Err(Trouble::Missing(alike)) => {
+                    return Err(StepError::Refused(format!(
+                        "ESXi {} does not have the setting {} (looked in `{}`).{alike} Check the name, or say \
+                         `missing_ok: true` if it is right that only some releases have it.",
+                        seen.host.version,
+                        key.dotted,
+                        read(key).text(),
+                    )));
+                }
+                Err(Trouble::Error(error)) => return Err(error),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
+        if action.text().starts_with("vim-cmd ") { hostd::judge(action, output) } else { default_judge(action, output) }
+    }
+
+    fn register(&self, seen: &Seen<'_>, _ran: &[(Command, Output)]) -> serde_json::Value {
+        let values: serde_json::Map<String, serde_json::Value> = self
+            .wanted
+            .iter()
+            .filter_map(|(key, wanted)| {
+                let found = self.look(key, wanted, seen).ok()?;
+                Some((key.dotted.clone(), found.value.into()))
+            })
+            .collect();
+        json!({ "value": values.values().next(), "values": values })
+    }
+}

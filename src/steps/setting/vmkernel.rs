@@ -1,0 +1,135 @@
+//! Settings of the VMkernel: `esxcli system settings advanced`.
+
+use super::super::sysargs::{Scalar, nearest_text};
+use super::{Change, Found, Trouble, Wanted, change};
+use crate::esxi::Command;
+use crate::esxi::settings::{Advanced, Key, advanced};
+use crate::steps::{Seen, StepError};
+
+/// The read that every setting of this world shares.
+pub fn list() -> Command {
+    Command::esxcli("system settings advanced list")
+}
+
+fn set() -> Command {
+    Command::esxcli("system settings advanced set")
+}
+
+pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Trouble> {
+    let output = seen.output(&list())?;
+    let all = advanced(&output.stdout).map_err(|e| StepError::unreadable(&list(), e))?;
+    let path = key.path();
+    // esxcfg-advcfg takes a path in any case (recorded on 7.0: esxcfg-advcfg-s-hostname); the host's spelling is sent.
+    let Some(option) =
+        all.iter().find(|o| o.path == path).or_else(|| all.iter().find(|o| o.path.eq_ignore_ascii_case(&path)))
+    else {
+        return Err(Trouble::Missing(nearest_text(&path, all.iter().map(|o| o.path))));
+    };
+    let reboot = key.needs_reboot().is_some() || option.says_reboot();
+    let made = if option.is_int { int(key, option, wanted, reboot) } else { string(key, option, wanted, reboot) };
+    let change = made?.map(|mut change| {
+        // 8.0 and later say so in `Impact`.
+        change.effect.maintenance = option.impact.eq_ignore_ascii_case("maintenance-mode");
+        change
+    });
+    let value =
+        if option.is_int { option.int.map(|n| n.to_string()).unwrap_or_default() } else { option.string.to_owned() };
+    Ok(Found { value, change })
+}
+
+fn refused(key: &Key, text: String) -> StepError {
+    StepError::Refused(format!("setting {}: {text}", key.dotted))
+}
+
+fn int(key: &Key, option: &Advanced<'_>, wanted: &Wanted, reboot: bool) -> Result<Option<Change>, StepError> {
+    let Some(now) = option.int else {
+        return Err(StepError::unreadable(&list(), format!("no `Int Value` for {}", option.path)));
+    };
+    let set = set().opt("-o", option.path);
+    let (want, action) = match wanted {
+        Wanted::Default => {
+            let Some(default) = option.default_int else {
+                return Err(refused(key, "the host does not say what its default is".into()));
+            };
+            (default, set.words("-d"))
+        }
+        Wanted::Value(value) => {
+            let want = match value {
+                // A switch may be written as one.
+                Scalar::Bool(b) if option.min == Some(0) && option.max == Some(1) => i64::from(*b),
+                other => other.as_int().ok_or_else(|| {
+                    refused(
+                        key,
+                        format!("{other:?} is not a whole number, and the host keeps a number here ({now} now)"),
+                    )
+                })?,
+            };
+            // `-i -1` would be read as an option; `--int-value=-1` is not.
+            let text = want.to_string();
+            (want, if want < 0 { set.opt("--int-value", text) } else { set.opt("-i", text) })
+        }
+    };
+    let too_low = option.min.is_some_and(|min| want < min);
+    let too_high = option.max.is_some_and(|max| want > max);
+    // Some options print 0 for both limits.
+    if (too_low || too_high) && option.min < option.max && *wanted != Wanted::Default {
+        let limit = |n: Option<i64>| n.map_or("?".to_owned(), |n| n.to_string());
+        let text =
+            format!("{want} is outside of {} to {}, which this host allows", limit(option.min), limit(option.max));
+        return Err(refused(key, text));
+    }
+    Ok((now != want).then(|| change(key, &now.to_string(), &want.to_string(), action, reboot)))
+}
+
+fn string(key: &Key, option: &Advanced<'_>, wanted: &Wanted, reboot: bool) -> Result<Option<Change>, StepError> {
+    let set = set().opt("-o", option.path);
+    let (want, action) = match wanted {
+        Wanted::Default => (option.default_string.to_owned(), set.words("-d")),
+        Wanted::Value(Scalar::Bool(b)) => {
+            let text = format!(
+                "the host keeps a text here ({:?} now); write \"{b}\" in quotes if that is meant",
+                option.string
+            );
+            return Err(refused(key, text));
+        }
+        Wanted::Value(value) => {
+            let want = value.to_string();
+            let dash = want.starts_with('-');
+            let action = if dash { set.opt("--string-value", &want) } else { set.opt("-s", &want) };
+            (want, action)
+        }
+    };
+    if want.contains(['\n', '\r']) {
+        return Err(refused(key, "a value of more than one line cannot be kept here".into()));
+    }
+    if let Some(bad) = outside(option.valid_characters, &want) {
+        let text = format!("{want:?} has {bad:?}; this host allows only these characters: {}", option.valid_characters);
+        return Err(refused(key, text));
+    }
+    // Blanks at the end do not survive being printed and read.
+    let same = option.string.trim_end() == want.trim_end();
+    Ok((!same).then(|| change(key, option.string, &want, action, reboot)))
+}
+
+/// The first character that `Valid Characters` does not allow. The field is empty or `*` where any may be used, and
+/// a list of characters otherwise; other forms were not recorded, so a list with a range or a class is not judged.
+fn outside(valid: &str, value: &str) -> Option<char> {
+    if valid.is_empty() || valid == "*" || valid.len() < 8 || valid.contains(['[', '-', '*', '\\', ' ']) {
+        return None;
+    }
+    value.chars().find(|c| !valid.contains(*c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outside;
+
+    #[test]
+    fn only_plain_lists_of_characters_are_judged() {
+        assert_eq!(outside("*", "any thing"), None);
+        assert_eq!(outside("", "any thing"), None);
+        assert_eq!(outside("0123456789.:abcdef", "10.0.0.1"), None);
+        assert_eq!(outside("0123456789.:abcdef", "10.0.0.x"), Some('x'));
+        assert_eq!(outside("[a-z0-9]*", "X"), None);
+    }
+}
