@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::connection::{Connection, Settings};
+use self::connection::Settings;
 use self::session::RusshShell;
 use super::{Connector, Shell, Target, TransportError};
 
@@ -49,8 +49,7 @@ impl RusshConnector {
 #[async_trait]
 impl Connector for RusshConnector {
     async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
-        let connection = Connection::establish(&self.settings, target).await?;
-        Ok(Box::new(RusshShell::start(connection, target).await?))
+        Ok(Box::new(RusshShell::start(&self.settings, target).await?))
     }
 
     async fn listening(&self, target: &Target, within: Duration) -> bool {

@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::channel::{Event, NotOpened, ShellChannel};
-use super::connection::Connection;
+use super::connection::{Connection, Settings};
 use crate::transport::{Cost, Payload, Reply, Request, Shell, Target, TransportError};
 
 /// How long a server may take to see that a channel has ended before it grants another.
-const REOPEN: Duration = Duration::from_secs(3);
+const REOPEN: Duration = Duration::from_secs(2);
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -25,6 +25,10 @@ const SHOWN: usize = 160;
 /// A logged-in session over russh.
 pub(super) struct RusshShell {
     pub(super) connection: Arc<Connection>,
+    settings: Settings,
+    target: Target,
+    /// A command that did not end may hold a channel for as long as it likes.
+    held_up: bool,
     /// Shells that wait for work.
     idle: Vec<ShellChannel>,
     /// How many channels the target's settings and the server allow, as far as is known.
@@ -35,9 +39,12 @@ pub(super) struct RusshShell {
 
 impl RusshShell {
     /// Opens the first shell and waits for its first word.
-    pub(super) async fn start(connection: Connection, target: &Target) -> Result<Self, TransportError> {
+    pub(super) async fn start(settings: &Settings, target: &Target) -> Result<Self, TransportError> {
         let mut session = Self {
-            connection: Arc::new(connection),
+            connection: Arc::new(Connection::establish(settings, target).await?),
+            settings: settings.clone(),
+            target: target.clone(),
+            held_up: false,
             idle: Vec::new(),
             limit: target.channels.max(1),
             timeout: target.connect_timeout,
@@ -61,6 +68,7 @@ impl RusshShell {
                 Ok(shell) => return Ok(shell),
                 Err(NotOpened::Failed(error)) => return Err(error),
                 Err(NotOpened::Refused(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+                Err(NotOpened::Refused(_)) if self.held_up => self.connect_again().await?,
                 Err(NotOpened::Refused(reason)) => {
                     return Err(TransportError::Protocol {
                         host: self.connection.host.clone(),
@@ -72,6 +80,23 @@ impl RusshShell {
                 }
             }
         }
+    }
+
+    /// Whether a command that did not end may hold the only channel.
+    pub(super) fn held_up(&self) -> bool {
+        self.held_up
+    }
+
+    /// A server with `MaxSessions 1` counts a channel until its process has ended, and OpenSSH passes no signal to
+    /// root's processes: behind a command that does not end, only another connection helps. It logs in with what
+    /// has been accepted before.
+    pub(super) async fn connect_again(&mut self) -> Result<(), TransportError> {
+        self.held_up = false;
+        let fresh = Arc::new(Connection::establish(&self.settings, &self.target).await?);
+        self.idle.clear();
+        let old = std::mem::replace(&mut self.connection, fresh);
+        let _ = timeout(GOODBYE, old.bye()).await;
+        Ok(())
     }
 
     /// The server grants no second channel: from now on there is one at a time.
@@ -142,7 +167,10 @@ impl RusshShell {
             match outcome {
                 Ok(Outcome::Idle(shell)) => self.idle.push(*shell),
                 Ok(Outcome::Refused) => refused += 1,
-                Ok(Outcome::Broken(error)) => failure = Some(worse(failure, error)),
+                Ok(Outcome::Broken(error)) => {
+                    self.held_up |= matches!(error, TransportError::TimedOut { .. } | TransportError::Protocol { .. });
+                    failure = Some(worse(failure, error));
+                }
                 Err(error) => {
                     let detail = format!("a task ended early: {error}");
                     failure = Some(worse(failure, TransportError::Protocol { host: host.clone(), detail }));

@@ -22,7 +22,7 @@ const PIECE: usize = 64 * 1024;
 const STALL: Duration = Duration::from_secs(600);
 
 /// How long a single-channel server may take to free the channel.
-const REOPEN: Duration = Duration::from_secs(3);
+const REOPEN: Duration = Duration::from_secs(2);
 
 /// How much of the far side's words is kept.
 const KEPT: usize = 4096;
@@ -120,14 +120,15 @@ if [ -d "$d" ]; then echo "it is a folder" >&2; exit 21; fi
 umask 077
 ( set -C; : >"$p" ) || exit 22
 trap 'rm -f "$p"; exit 20' HUP INT TERM
-gone() {{ rm -f "$p"; exit "$1"; }}
+trap '' PIPE
+gone() {{ rm -f "$p"; [ -z "$2" ] || echo "$2" >&2; exit "$1"; }}
 echo "READY {nonce}"
 cat >>"$p" || gone 23
 n=$(wc -c <"$p")
-[ "$n" -eq {size} ] || {{ echo "$n of {size} bytes arrived" >&2; gone 24; }}
+[ "$n" -eq {size} ] || gone 24 "$n of {size} bytes arrived"
 s=$({program} <"$p") || gone 25
 s=${{s%% *}}
-[ "$s" = {digest} ] || {{ echo "the copy has the {program} $s, the original {digest}" >&2; gone 26; }}
+[ "$s" = {digest} ] || gone 26 "the copy has the {program} $s, the original {digest}"
 chmod {mode:04o} "$p" && mv -f "$p" "$d" || gone 28
 echo "DONE {nonce}"
 "#
@@ -274,6 +275,7 @@ async fn open(session: &mut RusshShell, command: &str) -> Result<russh::Channel<
                 session.end_shells().await;
             }
             Err(NotOpened::Refused(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+            Err(NotOpened::Refused(_)) if session.held_up() => session.connect_again().await?,
             Err(NotOpened::Refused(reason)) => {
                 return Err(TransportError::Protocol {
                     host: session.connection.host.clone(),
