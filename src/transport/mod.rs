@@ -1,6 +1,11 @@
 //! How commands reach a host. Knows nothing of ESXi: it carries command text, bytes and exit codes.
 
+pub mod algorithms;
+mod auth;
 pub mod error;
+pub mod frame;
+pub mod hostkeys;
+pub mod ssh;
 pub mod target;
 
 use std::path::PathBuf;
@@ -9,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use error::TransportError;
+pub use ssh::RusshConnector;
 pub use target::Target;
 
 /// One command for the far shell.

@@ -1,0 +1,256 @@
+//! Framing: how many commands share one far shell without one of them being able to break the others.
+//!
+//! Each script travels as one single-quoted word and is run by `eval` in a subshell, so unbalanced quotes, syntax
+//! errors, `exit`, `exec` and here-documents stay inside. A line with a random nonce, the number and the exit code
+//! ends it on standard output, one with nonce and number on standard error. Both begin with a line feed of their
+//! own, so output that does not end in one is kept exactly. Pure: no I/O, no SSH; any transport can use it.
+//!
+//! Only what a background job prints after its command has ended cannot be told apart: it is counted to the next one.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use regex::bytes::Regex;
+
+/// The longest output kept of one command and stream, in bytes.
+pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
+
+/// Longer than any end marker: line feed, nonce, number, code, line feed.
+const MARKER_MAX: usize = 96;
+
+/// Bytes of data in one `printf`: four times as many characters must fit into one argument.
+const PRINTF_CHUNK: usize = 4096;
+
+/// What cannot be framed or deframed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// No shell takes a NUL byte in its text.
+    #[error("the command text holds a NUL byte")]
+    Nul,
+    /// An end marker with another number than the next one.
+    #[error("the end of command {expected} was due, but that of command {got} came")]
+    OutOfStep {
+        /// The number that was due.
+        expected: u64,
+        /// The number that came.
+        got: u64,
+    },
+    /// More output than [`MAX_OUTPUT`].
+    #[error("a command printed more than {} MiB", MAX_OUTPUT / 1024 / 1024)]
+    TooMuch,
+    /// The marker could not be built; never seen.
+    #[error("marker: {0}")]
+    Marker(String),
+}
+
+/// Makes the text that is written to the far shell's standard input.
+#[derive(Debug)]
+pub struct Framer {
+    nonce: String,
+    next: u64,
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Framer {
+    /// With a random nonce of 128 bits.
+    pub fn new() -> Self {
+        Self { nonce: format!("{:032x}", rand::random::<u128>()), next: 0 }
+    }
+
+    /// The nonce: 32 hexadecimal digits.
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// A decoder for what comes back.
+    pub fn decoder(&self) -> Result<Decoder, FrameError> {
+        Decoder::new(&self.nonce)
+    }
+
+    /// The text for one command and its number, counted from 0. `stdin` is given byte for byte; without it the
+    /// command reads from `/dev/null`.
+    pub fn encode(&mut self, script: &str, stdin: Option<&[u8]>) -> Result<(u64, Vec<u8>), FrameError> {
+        if script.contains('\0') {
+            return Err(FrameError::Nul);
+        }
+        let number = self.next;
+        self.next += 1;
+        let nonce = &self.nonce;
+        // The blank keeps a script that begins with a dash from being taken for an option of `eval`.
+        let body = format!("( eval ' {}'\n)", escaped(script));
+        let mut text = Vec::with_capacity(body.len() + 256);
+        match stdin {
+            None | Some([]) => text.extend_from_slice(format!("{body} </dev/null\n").as_bytes()),
+            // Text goes as a here-document: no length limit, nothing but the shell itself is needed.
+            Some(data) if fits_here_document(data, nonce) => {
+                text.extend_from_slice(format!("{body} <<'E{nonce}'\n").as_bytes());
+                text.extend_from_slice(data);
+                text.extend_from_slice(format!("E{nonce}\n").as_bytes());
+            }
+            Some(data) => {
+                text.extend_from_slice(b"{\n");
+                for chunk in data.chunks(PRINTF_CHUNK) {
+                    text.extend_from_slice(b"printf '");
+                    octal(chunk, &mut text);
+                    text.extend_from_slice(b"'\n");
+                }
+                text.extend_from_slice(format!("}} </dev/null 2>/dev/null | {body}\n").as_bytes());
+            }
+        }
+        // A shell whose output nobody reads any more must not go on with what is still in its input.
+        text.extend_from_slice(
+            format!("echo \"\n{nonce} {number} $?\" && echo \"\n{nonce} {number}\" >&2 || exit 141\n").as_bytes(),
+        );
+        Ok((number, text))
+    }
+}
+
+/// The inside of a single-quoted word.
+fn escaped(text: &str) -> String {
+    text.replace('\'', "'\\''")
+}
+
+/// One single-quoted word, whatever is in it (but NUL).
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", escaped(text))
+}
+
+fn fits_here_document(data: &[u8], nonce: &str) -> bool {
+    data.ends_with(b"\n") && !data.contains(&0) && !data.windows(nonce.len()).any(|window| window == nonce.as_bytes())
+}
+
+/// A format for `printf` that prints exactly these bytes: three octal digits for all but letters and digits.
+fn octal(data: &[u8], out: &mut Vec<u8>) {
+    for &byte in data {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(byte),
+            b'%' => out.extend_from_slice(b"%%"),
+            _ => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+        }
+    }
+}
+
+/// One finished command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Its number.
+    pub number: u64,
+    /// Its exit code.
+    pub code: i32,
+    /// Standard output, exactly.
+    pub stdout: Vec<u8>,
+    /// Standard error, exactly.
+    pub stderr: Vec<u8>,
+}
+
+/// Takes the far shell's two streams in pieces of any size and gives finished commands.
+#[derive(Debug)]
+pub struct Decoder {
+    stdout: Stream,
+    stderr: Stream,
+    finished: u64,
+}
+
+impl Decoder {
+    fn new(nonce: &str) -> Result<Self, FrameError> {
+        Ok(Self {
+            stdout: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}}) ([0-9]{{1,10}})\n"))?,
+            stderr: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}})\n"))?,
+            finished: 0,
+        })
+    }
+
+    /// More of standard output.
+    pub fn stdout(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.stdout.push(data)
+    }
+
+    /// More of standard error.
+    pub fn stderr(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.stderr.push(data)
+    }
+
+    /// The next finished command: both of its markers have been seen.
+    pub fn next_done(&mut self) -> Option<Done> {
+        if self.stdout.ready.is_empty() || self.stderr.ready.is_empty() {
+            return None;
+        }
+        let (number, code, stdout) = self.stdout.ready.pop_front()?;
+        let (_, _, stderr) = self.stderr.ready.pop_front()?;
+        self.finished += 1;
+        Some(Done { number, code, stdout, stderr })
+    }
+
+    /// How many commands have been given by [`next_done`](Self::next_done).
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// Forgets what came since the last marker. Only while no command is under way: then it is the late output of
+    /// a background job.
+    pub fn discard(&mut self) {
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// What has come since the last marker, standard output then standard error: for diagnostics.
+    pub fn pending(&self) -> (&[u8], &[u8]) {
+        (&self.stdout.buffer, &self.stderr.buffer)
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    marker: Regex,
+    buffer: Vec<u8>,
+    searched: usize,
+    next: u64,
+    ready: VecDeque<(u64, i32, Vec<u8>)>,
+}
+
+impl Stream {
+    fn new(pattern: &str) -> Result<Self, FrameError> {
+        let marker = Regex::new(pattern).map_err(|error| FrameError::Marker(error.to_string()))?;
+        Ok(Self { marker, buffer: Vec::new(), searched: 0, next: 0, ready: VecDeque::new() })
+    }
+
+    fn clear(&mut self) {
+        self.buffer = Vec::new();
+        self.searched = 0;
+    }
+
+    fn push(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.buffer.extend_from_slice(data);
+        loop {
+            let Some(found) = self.marker.captures_at(&self.buffer, self.searched) else {
+                self.searched = self.buffer.len().saturating_sub(MARKER_MAX);
+                return if self.buffer.len() > MAX_OUTPUT { Err(FrameError::TooMuch) } else { Ok(()) };
+            };
+            let (start, end) = found.get(0).map_or((0, 0), |whole| (whole.start(), whole.end()));
+            let number: u64 = number_in(found.get(1)).unwrap_or(u64::MAX);
+            let code: i32 = number_in(found.get(2)).unwrap_or(0);
+            let rest = self.buffer.split_off(end);
+            let mut output = mem::replace(&mut self.buffer, rest);
+            output.truncate(start);
+            self.searched = 0;
+            if number != self.next {
+                return Err(FrameError::OutOfStep { expected: self.next, got: number });
+            }
+            self.next += 1;
+            self.ready.push_back((number, code, output));
+        }
+    }
+}
+
+fn number_in<T: std::str::FromStr>(group: Option<regex::bytes::Match<'_>>) -> Option<T> {
+    std::str::from_utf8(group?.as_bytes()).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,59 @@
+//! The transport over russh: connect (through jump hosts too), check the host key, log in, one shell.
+
+mod channel;
+mod connection;
+mod session;
+mod upload;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::connection::Settings;
+use self::session::RusshShell;
+use super::{Connector, Shell, Target, TransportError};
+
+/// Makes SSH sessions. Cheap to make and to share.
+#[derive(Debug, Clone)]
+pub struct RusshConnector {
+    settings: Settings,
+}
+
+impl Default for RusshConnector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RusshConnector {
+    /// With keepalives every 15 s; a peer that answers none of 3 is given up after a minute.
+    pub fn new() -> Self {
+        Self { settings: Settings { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3 } }
+    }
+
+    /// Another agent socket than the one in `SSH_AUTH_SOCK`.
+    pub fn with_agent(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.settings.agent = Some(socket.into());
+        self
+    }
+
+    /// How often a silent peer is asked for a sign of life, and how many questions may stay without an answer.
+    pub fn with_keepalive(mut self, interval: Duration, max: usize) -> Self {
+        self.settings.keepalive = interval;
+        self.settings.keepalive_max = max;
+        self
+    }
+}
+
+#[async_trait]
+impl Connector for RusshConnector {
+    async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
+        Ok(Box::new(RusshShell::start(&self.settings, target).await?))
+    }
+
+    async fn listening(&self, target: &Target, within: Duration) -> bool {
+        let answered = tokio::time::timeout(within, connection::banner(&self.settings, target)).await;
+        matches!(answered, Ok(true))
+    }
+}

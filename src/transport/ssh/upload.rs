@@ -1,0 +1,367 @@
+//! A file onto the host with nothing there but a shell: a channel of its own, the bytes on standard input, their end
+//! marked by the end of input. The far side itself checks size and checksum, sets the mode, moves the file into place
+//! and removes what is incomplete, so that it does so when the connection is lost too.
+
+use std::io::Read;
+use std::time::Duration;
+
+use russh::ChannelMsg;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::channel::{NotOpened, open_with};
+use super::session::RusshShell;
+use crate::transport::frame::quoted;
+use crate::transport::{Payload, Request, TransportError};
+
+/// Bytes sent in one go.
+const PIECE: usize = 64 * 1024;
+
+/// How long nothing at all may happen: not a byte taken, no word from the far side (it may be computing a checksum).
+const STALL: Duration = Duration::from_secs(600);
+
+/// How long a single-channel server may take to free the channel.
+const REOPEN: Duration = Duration::from_secs(2);
+
+/// How much of the far side's words is kept.
+const KEPT: usize = 4096;
+
+/// A checksum program, in order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    Sha256,
+    Sha1,
+}
+
+impl Sum {
+    fn program(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256sum",
+            Self::Sha1 => "sha1sum",
+        }
+    }
+}
+
+/// See [`Shell::upload`](crate::transport::Shell::upload).
+pub(super) async fn upload(
+    session: &mut RusshShell,
+    payload: &Payload,
+    path: &str,
+    mode: u32,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<(), TransportError> {
+    let failed =
+        |host: &str, reason: String| TransportError::Upload { host: host.to_owned(), path: path.to_owned(), reason };
+    let host = session.connection.host.clone();
+    if path.contains('\0') || path.is_empty() || path.ends_with('/') {
+        return Err(failed(&host, "that is not the path of a file".to_owned()));
+    }
+    for sum in [Sum::Sha256, Sum::Sha1] {
+        let (size, digest) = measure(payload, sum).await.map_err(|reason| failed(&host, reason))?;
+        let nonce = format!("{:032x}", rand::random::<u128>());
+        let part = format!("{path}.esxprep-{nonce}.part");
+        let plan = Plan { path, part: &part, mode, size, sum, digest: &digest, nonce: &nonce };
+        match attempt(session, payload, &plan, progress).await {
+            Ok(()) => return Ok(()),
+            Err(Trouble::NoProgram) if sum == Sum::Sha256 => {
+                tracing::warn!("{host} has no sha256sum: comparing uploads by SHA-1");
+            }
+            Err(Trouble::NoProgram) => {
+                let reason = "the host has neither sha256sum nor sha1sum, so the copy cannot be compared".to_owned();
+                return Err(failed(&host, reason));
+            }
+            Err(Trouble::Transport(error)) => return Err(error),
+            Err(Trouble::Failed(reason)) => {
+                // The far side has cleaned up; this is for the case that it was killed.
+                let request = Request {
+                    script: format!("rm -f -- {}", quoted(&part)),
+                    stdin: None,
+                    timeout: Duration::from_secs(20),
+                    secret: false,
+                };
+                let removed = session
+                    .run(&[request], &mut |_| {})
+                    .await
+                    .is_ok_and(|replies| replies.first().is_some_and(|reply| reply.code == 0));
+                let note = if removed { String::new() } else { format!("; {part} may be left on the host") };
+                return Err(failed(&host, format!("{reason}{note}")));
+            }
+        }
+    }
+    Err(failed(&host, "no way to compare the copy".to_owned()))
+}
+
+struct Plan<'a> {
+    path: &'a str,
+    part: &'a str,
+    mode: u32,
+    size: u64,
+    sum: Sum,
+    digest: &'a str,
+    nonce: &'a str,
+}
+
+enum Trouble {
+    NoProgram,
+    Transport(TransportError),
+    Failed(String),
+}
+
+impl Plan<'_> {
+    /// What the far side runs. It says READY when the bytes may come and DONE when the file is in place.
+    fn script(&self) -> String {
+        let Self { nonce, size, digest, mode, .. } = self;
+        let (path, part, program) = (quoted(&rooted(self.path)), quoted(&rooted(self.part)), self.sum.program());
+        format!(
+            r#"p={part} d={path}
+if [ -d "$d" ]; then echo "it is a folder" >&2; exit 21; fi
+{program} </dev/null >/dev/null 2>&1 || {{ echo "NOPROGRAM {nonce}"; exit 27; }}
+umask 077
+( set -C; : >"$p" ) || exit 22
+trap 'rm -f "$p"; exit 20' HUP INT TERM
+trap '' PIPE
+gone() {{ rm -f "$p"; [ -z "$2" ] || echo "$2" >&2; exit "$1"; }}
+echo "READY {nonce}"
+cat >>"$p" || gone 23
+n=$(wc -c <"$p")
+[ "$n" -eq {size} ] || gone 24 "$n of {size} bytes arrived"
+s=$({program} <"$p") || gone 25
+s=${{s%% *}}
+[ "$s" = {digest} ] || gone 26 "the copy has the {program} $s, the original {digest}"
+chmod {mode:04o} "$p" && mv -f "$p" "$d" || gone 28
+echo "DONE {nonce}"
+"#
+        )
+    }
+}
+
+/// A path that no program takes for an option.
+fn rooted(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("./{path}") }
+}
+
+/// Size and checksum of what is to be sent.
+async fn measure(payload: &Payload, sum: Sum) -> Result<(u64, String), String> {
+    let payload = payload.clone();
+    let counted = tokio::task::spawn_blocking(move || -> Result<(u64, String), String> {
+        let mut source: Box<dyn Read> = match &payload {
+            Payload::Bytes(bytes) => Box::new(bytes.as_slice()),
+            Payload::File(path) => {
+                Box::new(std::fs::File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+            }
+        };
+        let (mut sha256, mut sha1) = (Sha256::new(), sha1::Sha1::new());
+        let mut piece = vec![0; 256 * 1024];
+        let mut size = 0;
+        loop {
+            let n = source.read(&mut piece).map_err(|error| format!("cannot read what is to be sent: {error}"))?;
+            if n == 0 {
+                break;
+            }
+            size += n as u64;
+            match sum {
+                Sum::Sha256 => sha256.update(&piece[..n]),
+                Sum::Sha1 => sha1.update(&piece[..n]),
+            }
+        }
+        let digest = match sum {
+            Sum::Sha256 => hex(&sha256.finalize()),
+            Sum::Sha1 => hex(&sha1.finalize()),
+        };
+        Ok((size, digest))
+    });
+    counted.await.map_err(|error| error.to_string())?
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn attempt(
+    session: &mut RusshShell,
+    payload: &Payload,
+    plan: &Plan<'_>,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<(), Trouble> {
+    let command = format!("/bin/sh -c {}", quoted(&plan.script()));
+    let channel = open(session, &command).await.map_err(Trouble::Transport)?;
+    session.cost.commands += 1;
+    session.cost.round_trips += 2; // until ready, until done
+    let connection = std::sync::Arc::clone(&session.connection);
+    let (mut read, write) = channel.split();
+    let mut far = Far::default();
+    let ready = format!("READY {}", plan.nonce);
+    let starting = async { while !far.said(&ready) && far.hear(read.wait().await) {} };
+    if timeout(session.timeout, starting).await.is_err() {
+        let _ = write.close().await;
+        return Err(Trouble::Failed("the host did not get ready to receive".to_owned()));
+    }
+    if far.said(&ready) {
+        let mut last_move = Instant::now();
+        let (report, mut moved) = tokio::sync::mpsc::unbounded_channel();
+        let sending = async {
+            let sent = send(payload, &write, &report).await;
+            drop(report);
+            sent
+        };
+        tokio::pin!(sending);
+        let mut sent = None;
+        loop {
+            tokio::select! {
+                result = &mut sending, if sent.is_none() => {
+                    let stop = result.is_err();
+                    sent = Some(result);
+                    last_move = Instant::now();
+                    if stop {
+                        // Not the end of input: what came so far must not pass for the whole.
+                        let _ = write.close().await;
+                        break;
+                    }
+                }
+                Some(bytes) = moved.recv() => {
+                    last_move = Instant::now();
+                    progress(bytes);
+                }
+                message = read.wait() => {
+                    last_move = Instant::now();
+                    if !far.hear(message) {
+                        break;
+                    }
+                }
+                () = sleep_until(last_move + STALL) => {
+                    let _ = write.close().await;
+                    return Err(Trouble::Failed(format!("nothing moved for {} s", STALL.as_secs())));
+                }
+            }
+        }
+        while let Ok(bytes) = moved.try_recv() {
+            progress(bytes);
+        }
+        if let Some(Err(reason)) = sent
+            && !connection.handle.is_closed()
+            && far.code.is_none()
+        {
+            return Err(Trouble::Failed(reason));
+        }
+    }
+    let _ = write.close().await;
+    if far.said(&format!("DONE {}", plan.nonce)) {
+        return Ok(());
+    }
+    if far.said(&format!("NOPROGRAM {}", plan.nonce)) {
+        return Err(Trouble::NoProgram);
+    }
+    if connection.handle.is_closed() {
+        return Err(Trouble::Transport(TransportError::Lost {
+            host: connection.host.clone(),
+            during: format!("during the upload of {}: {}", plan.path, connection.reason()),
+        }));
+    }
+    Err(Trouble::Failed(far.explain()))
+}
+
+/// A channel beside the shells; where the server allows one only, instead of them.
+async fn open(session: &mut RusshShell, command: &str) -> Result<russh::Channel<russh::client::Msg>, TransportError> {
+    let deadline = Instant::now() + REOPEN;
+    let mut first = true;
+    loop {
+        match open_with(&session.connection, command, session.timeout).await {
+            Ok(channel) => return Ok(channel),
+            Err(NotOpened::Failed(error)) => return Err(error),
+            Err(NotOpened::Refused(_)) if first => {
+                first = false;
+                session.only_one_channel();
+                session.end_shells().await;
+            }
+            Err(NotOpened::Refused(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+            Err(NotOpened::Refused(_)) if session.held_up() => session.connect_again().await?,
+            Err(NotOpened::Refused(reason)) => {
+                return Err(TransportError::Protocol {
+                    host: session.connection.host.clone(),
+                    detail: format!("the server grants no channel for an upload ({reason})"),
+                });
+            }
+        }
+    }
+}
+
+/// Sends everything and the end of input, as fast as the far side takes it.
+async fn send(
+    payload: &Payload,
+    write: &russh::ChannelWriteHalf<russh::client::Msg>,
+    report: &tokio::sync::mpsc::UnboundedSender<u64>,
+) -> Result<(), String> {
+    let stopped = |error: russh::Error| format!("the host stopped taking bytes: {error}");
+    let mut sent = 0;
+    match payload {
+        Payload::Bytes(bytes) => {
+            for piece in bytes.chunks(PIECE) {
+                write.data_bytes(piece.to_vec()).await.map_err(stopped)?;
+                sent += piece.len() as u64;
+                let _ = report.send(sent);
+            }
+        }
+        Payload::File(path) => {
+            let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+            let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+            loop {
+                let mut piece = vec![0; PIECE];
+                let n = file.read(&mut piece).await.map_err(unreadable)?;
+                if n == 0 {
+                    break;
+                }
+                piece.truncate(n);
+                write.data_bytes(piece).await.map_err(stopped)?;
+                sent += n as u64;
+                let _ = report.send(sent);
+            }
+        }
+    }
+    write.eof().await.map_err(stopped)
+}
+
+/// What the far side has said.
+#[derive(Default)]
+struct Far {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    code: Option<u32>,
+    signal: Option<String>,
+}
+
+impl Far {
+    /// Takes a message; false at the end.
+    fn hear(&mut self, message: Option<ChannelMsg>) -> bool {
+        match message {
+            Some(ChannelMsg::Data { data }) => keep(&mut self.stdout, &data),
+            Some(ChannelMsg::ExtendedData { data, .. }) => keep(&mut self.stderr, &data),
+            Some(ChannelMsg::ExitStatus { exit_status }) => self.code = Some(exit_status),
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => self.signal = Some(format!("{signal_name:?}")),
+            Some(ChannelMsg::Close) | None => return false,
+            Some(_) => {}
+        }
+        true
+    }
+
+    fn said(&self, line: &str) -> bool {
+        self.stdout.split(|byte| *byte == b'\n').any(|said| said == line.as_bytes())
+    }
+
+    fn explain(&self) -> String {
+        let words = String::from_utf8_lossy(&self.stderr).trim().replace('\n', "; ");
+        match (words.is_empty(), self.code, &self.signal) {
+            (false, _, _) => words,
+            (true, Some(code), _) => format!("the host gave it up with exit code {code}"),
+            (true, None, Some(signal)) => format!("the process on the host was killed by signal {signal}"),
+            (true, None, None) => "the host closed the channel".to_owned(),
+        }
+    }
+}
+
+fn keep(all: &mut Vec<u8>, more: &[u8]) {
+    all.extend_from_slice(more);
+    if all.len() > KEPT {
+        all.drain(..all.len() - KEPT);
+    }
+}
