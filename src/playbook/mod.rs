@@ -1,6 +1,20 @@
 //! The YAML of a playbook: load, include, check, and bind steps to one host's variables, facts and registered
 //! values. No I/O to hosts.
 
+mod bind;
+mod check;
+mod load;
+mod problem;
+mod scalar;
+mod schema;
+mod steps;
+mod template;
+#[cfg(test)]
+mod tests;
+pub(crate) mod typed;
+mod vars;
+pub(crate) mod yaml;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,11 +22,17 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+pub use problem::{Problem, Problems, SourceFile, Span};
+pub(crate) use problem::{did_you_mean, is_secret_key};
+pub(crate) use scalar::is_template;
+pub use schema::schema;
+pub use vars::{merge_vars, parse_extra};
+pub(crate) use vars::plain_vars;
+
 use crate::esxi::HostFacts;
 use crate::steps::{Kind, Step};
 
 /// A loaded and checked playbook.
-#[derive(Debug)]
 pub struct Playbook {
     /// Its name, or the file's stem.
     pub name: String,
@@ -30,6 +50,8 @@ pub struct Playbook {
     pub on_running_vms: OnRunningVms,
     /// The steps, includes already in place.
     pub steps: Vec<StepDef>,
+    /// Asserts are made by this kind.
+    expectation: Option<&'static Kind>,
 }
 
 /// When to reboot for steps that ask for it.
@@ -74,6 +96,8 @@ pub struct StepDef {
     pub timeout: Option<Duration>,
     /// Registered names that its templates and conditions use.
     pub uses_registered: BTreeSet<String>,
+    /// What was written, for `bind`.
+    detail: steps::Detail,
 }
 
 /// What a step's templates can see.
@@ -100,23 +124,36 @@ pub struct Bound {
     pub expect: Vec<Box<dyn Step>>,
 }
 
-/// One or more problems in YAML files, each with file, line, column and the offending line.
-#[derive(Debug, thiserror::Error)]
-#[error("{} problem(s) in the playbook or inventory", .0.len())]
-pub struct Problems(pub Vec<miette::Report>);
-
 impl Playbook {
     /// Loads a playbook and everything it includes, and reports every problem found. `extra` are the names of
     /// variables known from elsewhere (inventory, `-e`).
     pub fn load(path: &Path, extra: &BTreeSet<String>) -> Result<Self, Problems> {
-        let _ = (path, extra);
-        Err(Problems(Vec::new()))
+        load::load(path, extra, &load::Kinds::product()).map_err(Problems::from)
     }
 
-    /// Binds a step: evaluates `when` and `for_each`, renders templates, checks the types.
+    /// Binds a step: evaluates `when` and `for_each`, renders templates, checks the types. A loop gives one
+    /// [`Bound`] an item, and an empty one none.
     pub fn bind(&self, step: &StepDef, scope: &Scope<'_>) -> Result<Vec<Bound>, Problems> {
-        let _ = (step, scope);
-        Err(Problems(Vec::new()))
+        bind::bind(self, step, scope).map_err(Problems::from)
+    }
+}
+
+/// A text as shown in a message: one line, not too long.
+fn problem_text(text: &str) -> String {
+    let line = text.trim().replace('\n', "\\n");
+    if line.chars().count() > 60 { line.chars().take(57).collect::<String>() + "..." } else { line }
+}
+
+impl StepDef {
+    /// Where the step is written: its file, line and column.
+    pub fn span(&self) -> &Span {
+        &self.detail.key
+    }
+}
+
+impl std::fmt::Debug for Playbook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Playbook").field("name", &self.name).field("path", &self.path).field("steps", &self.steps).finish_non_exhaustive()
     }
 }
 
