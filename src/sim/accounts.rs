@@ -74,9 +74,9 @@ pub(crate) fn key_is_listed(root: &Path, user: &str, key: &PublicKey) -> bool {
     let listed = std::fs::read_to_string(path).unwrap_or_default();
     listed.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        words.windows(2).any(|pair| {
-            PublicKey::from_openssh(&pair.join(" ")).is_ok_and(|known| known.key_data() == key.key_data())
-        })
+        words
+            .windows(2)
+            .any(|pair| PublicKey::from_openssh(&pair.join(" ")).is_ok_and(|known| known.key_data() == key.key_data()))
     })
 }
 

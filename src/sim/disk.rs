@@ -21,9 +21,27 @@ const STICKY: u32 = 0o1000;
 
 /// Folders of a fresh root.
 const FOLDERS: &[&str] = &[
-    "bin", "sbin", "usr/bin", "usr/sbin", "usr/lib/vmware", "etc/init.d", "etc/ssh", "etc/vmware", "etc/rc.local.d", "tmp",
-    "var/log", "var/run", "var/lock", "var/tmp", "var/spool/cron/crontabs", "opt", "dev", "proc", "locker/packages",
-    "vmfs/volumes", "vmfs/devices/disks",
+    "bin",
+    "sbin",
+    "usr/bin",
+    "usr/sbin",
+    "usr/lib/vmware",
+    "etc/init.d",
+    "etc/ssh",
+    "etc/vmware",
+    "etc/rc.local.d",
+    "tmp",
+    "var/log",
+    "var/run",
+    "var/lock",
+    "var/tmp",
+    "var/spool/cron/crontabs",
+    "opt",
+    "dev",
+    "proc",
+    "locker/packages",
+    "vmfs/volumes",
+    "vmfs/devices/disks",
 ];
 
 /// The folder of one host on the real machine.
@@ -76,11 +94,7 @@ impl Disk {
         let (bank, new, old) = (self.bootbank(), self.dir.join("bootbank.new"), self.dir.join("bootbank.old"));
         let _ = fs::remove_dir_all(&new);
         fs::create_dir_all(&new).doing("create", &new)?;
-        let json = serde_json::to_vec_pretty(state).map_err(|error| SimError::State {
-            host: state.name().into(),
-            path: self.dir.clone(),
-            reason: error.to_string(),
-        })?;
+        let json = self.json(state)?;
         let path = new.join("state.json");
         fs::write(&path, &json).doing("write", &path)?;
         copy_sticky(&self.root().join("etc"), &new.join("etc"))?;
@@ -91,6 +105,21 @@ impl Disk {
         fs::rename(&new, &bank).doing("put in place", &bank)?;
         let _ = fs::remove_dir_all(&old);
         self.write_state_tgz(state, &json)
+    }
+
+    fn json(&self, state: &HostState) -> Result<Vec<u8>, SimError> {
+        serde_json::to_vec_pretty(state).map_err(|error| SimError::State {
+            host: state.name().into(),
+            path: self.dir.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Replaces the saved configuration without touching the saved files.
+    pub(crate) fn write_state(&self, state: &HostState) -> Result<(), SimError> {
+        let (path, new) = (self.bootbank().join("state.json"), self.bootbank().join("state.json.new"));
+        fs::write(&new, self.json(state)?).doing("write", &new)?;
+        fs::rename(&new, &path).doing("put in place", &path)
     }
 
     /// Gives root another password in the saved configuration of a host that is off.
@@ -110,7 +139,11 @@ impl Disk {
 
     /// Makes the root directory for a boot from `state`. `root_hash` is root's entry of a fresh /etc/shadow.
     pub(crate) fn rebuild(
-        &self, state: &HostState, toolbox: &Toolbox, root_hash: &str, sftp: bool,
+        &self,
+        state: &HostState,
+        toolbox: &Toolbox,
+        root_hash: &str,
+        sftp: bool,
     ) -> Result<(), SimError> {
         let root = self.root();
         clear(&root)?;
@@ -124,7 +157,9 @@ impl Disk {
         }
         toolbox.install(&root)?;
         let null = root.join("dev/null");
-        if mknodat(CWD, &null, FileType::CharacterDevice, Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3)).is_err() {
+        if mknodat(CWD, &null, FileType::CharacterDevice, Mode::from_raw_mode(0o666), rustix::fs::makedev(1, 3))
+            .is_err()
+        {
             fs::write(&null, b"").doing("write", &null)?;
         }
         let _ = fs::set_permissions(&null, fs::Permissions::from_mode(0o666));
@@ -152,21 +187,36 @@ impl Disk {
         shim::install(&root)
     }
 
-    /// Boot banks and datastores, and the names under which they are found.
+    /// Boot banks and datastores, and the names under which they are found. Volumes on a disk that the host does not see
+    /// are put aside until it does.
     fn volumes(&self, state: &HostState, root: &Path) -> Result<(), SimError> {
-        let volumes = root.join("vmfs/volumes");
+        let (volumes, hidden) = (root.join("vmfs/volumes"), self.dir.join("hidden"));
+        fs::create_dir_all(&hidden).doing("create", &hidden)?;
         let (bank, other) = state.bootbank_uuids();
-        let visible = state.boot_disk_visible();
+        let stores = state.datastores();
+        let mut seen: Vec<&str> = stores.iter().map(|(_, uuid, _)| uuid.as_str()).collect();
+        if state.boot_disk_visible() {
+            seen.extend([bank.as_str(), other.as_str()]);
+        }
+        for entry in fs::read_dir(&volumes).doing("list", &volumes)?.flatten() {
+            if !entry.file_name().to_str().is_some_and(|name| seen.contains(&name)) {
+                let aside = hidden.join(entry.file_name());
+                fs::rename(entry.path(), &aside).doing("put aside", &entry.path())?;
+            }
+        }
+        for uuid in seen {
+            let dir = volumes.join(uuid);
+            if !dir.exists() && fs::rename(hidden.join(uuid), &dir).is_err() {
+                fs::create_dir_all(&dir).doing("create", &dir)?;
+            }
+        }
         for (uuid, name, boots) in [(&bank, "bootbank", true), (&other, "altbootbank", false)] {
             let link = root.join(name);
-            if !visible {
+            if !state.boot_disk_visible() {
                 symlink("/tmp", &link).doing("create the link", &link)?;
-                let _ = fs::remove_dir_all(volumes.join(uuid));
                 continue;
             }
-            let dir = volumes.join(uuid);
-            fs::create_dir_all(&dir).doing("create", &dir)?;
-            let cfg = dir.join("boot.cfg");
+            let cfg = volumes.join(uuid).join("boot.cfg");
             if !cfg.exists() {
                 let (state, updated) = if boots { ("0", 1) } else { ("3", 0) };
                 let text = format!("bootstate={state}\ntitle=Loading VMware ESXi\nupdated={updated}\n");
@@ -175,14 +225,12 @@ impl Disk {
             symlink(format!("/vmfs/volumes/{uuid}"), &link).doing("create the link", &link)?;
         }
         let mut scratch = "/tmp/scratch".to_string();
-        for (name, uuid, _) in state.datastores() {
-            let dir = volumes.join(&uuid);
-            fs::create_dir_all(&dir).doing("create", &dir)?;
-            let link = volumes.join(&name);
-            let _ = fs::remove_file(&link);
-            symlink(&uuid, &link).doing("create the link", &link)?;
+        for (name, uuid, _) in &stores {
+            let link = volumes.join(name);
+            symlink(uuid, &link).doing("create the link", &link)?;
             if scratch == "/tmp/scratch" {
-                fs::create_dir_all(dir.join(".locker")).doing("create", &dir)?;
+                let locker = volumes.join(uuid).join(".locker");
+                fs::create_dir_all(&locker).doing("create", &locker)?;
                 scratch = format!("/vmfs/volumes/{uuid}/.locker");
             }
         }

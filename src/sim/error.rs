@@ -37,7 +37,9 @@ pub enum SimError {
         source: io::Error,
     },
     /// No address to listen on.
-    #[error("simulated host: cannot listen on {address}: {source}; choose another --listen ADDR:PORT (port 0 = any free one)")]
+    #[error(
+        "simulated host: cannot listen on {address}: {source}; choose another --listen ADDR:PORT (port 0 = any free one)"
+    )]
     Listen {
         /// The address tried.
         address: String,

@@ -10,7 +10,10 @@ use super::SimError;
 pub const FAULTS: &[(&str, &str)] = &[
     ("lost-boot-disk", "the host booted without seeing its boot disk: /bootbank is /tmp, nothing is ever saved"),
     ("never-returns", "after its first reboot SSH never comes back"),
-    ("drop-after=REGEX", "the connection is cut (no goodbye) while a command that matches runs; its effect has happened; once"),
+    (
+        "drop-after=REGEX",
+        "the connection is cut (no goodbye) while a command that matches runs; its effect has happened; once",
+    ),
     ("hang=REGEX", "a command that matches never ends"),
     ("hostd-down", "the management agent never answers"),
     ("fail=REGEX:MESSAGE", "a command that matches prints MESSAGE and exits 1 (write \\: for a colon in REGEX)"),
@@ -127,7 +130,9 @@ impl FromStr for Fault {
                 Kind::Fail(regex(&pattern)?, message.to_string())
             }
             "tmp-size" => Kind::TmpSize(
-                bytes(value_of("needs a size, as 1M")?).filter(|n| *n > 0).ok_or_else(|| wrong("needs a size, as 1M"))?,
+                bytes(value_of("needs a size, as 1M")?)
+                    .filter(|n| *n > 0)
+                    .ok_or_else(|| wrong("needs a size, as 1M"))?,
             ),
             "change-host-key-on-reboot" => Kind::ChangeHostKey,
             "max-sessions" => Kind::MaxSessions(number("needs a number")? as usize),

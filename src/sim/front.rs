@@ -49,7 +49,9 @@ fn announce(sim: &Sim, write_inventory: Option<PathBuf>) -> Result<(), SimError>
             "event": "sim_host", "name": host.name, "address": host.address, "port": host.port, "user": host.user,
             "password": host.password, "host_key": host.host_key, "version": host.version,
         });
-        writeln!(out, "{line}").and_then(|()| out.flush()).doing("write to", std::path::Path::new("standard output"))?;
+        writeln!(out, "{line}")
+            .and_then(|()| out.flush())
+            .doing("write to", std::path::Path::new("standard output"))?;
     }
     Ok(())
 }

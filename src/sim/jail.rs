@@ -143,7 +143,7 @@ impl Running {
         let mut command = match self.mode {
             Mode::Namespaces { user } => {
                 let mut command = Command::new(program("nsenter")?);
-                command.arg("--target").arg(self.init_pid.to_string()).args(["--mount", "--pid", "--root"]);
+                command.arg("--target").arg(self.init_pid.to_string()).args(["--mount", "--pid", "--root", "--wd"]);
                 if user {
                     command.args(["--user", "--preserve-credentials"]);
                 }

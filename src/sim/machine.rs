@@ -76,6 +76,10 @@ fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
+fn factory(version: &str, index: usize) -> Result<HostState, SimError> {
+    HostState::factory(version, index).map_err(|error| SimError::Options(error.to_string()))
+}
+
 /// What [`SimHost::install`] needs to know of a host.
 pub(crate) struct Birth {
     pub(crate) index: usize,
@@ -102,7 +106,7 @@ impl SimHost {
                 saved
             }
             None => {
-                let fresh = HostState::factory(&options.version, index)?;
+                let fresh = factory(&options.version, index)?;
                 disk.rebuild(&fresh, &toolbox, &root_hash, options.sftp)?;
                 disk.save(&fresh)?;
                 fresh
@@ -111,7 +115,10 @@ impl SimHost {
         let port = match options.listen.port() {
             0 => 0,
             first => u16::try_from(usize::from(first) + index).map_err(|_| {
-                SimError::Options(format!("no port {} for host {label}: ports end at 65535", usize::from(first) + index))
+                SimError::Options(format!(
+                    "no port {} for host {label}: ports end at 65535",
+                    usize::from(first) + index
+                ))
             })?,
         };
         let wanted = SocketAddr::new(options.listen.ip(), port);
@@ -192,8 +199,8 @@ impl SimHost {
             inner.on = on.clone();
             inner.connections.clear();
             inner.tallies = Tallies::default();
-            inner.hostd_at = (!self.has(|f| matches!(f, Kind::HostdDown)))
-                .then(|| Instant::now() + Duration::from_millis(hostd));
+            inner.hostd_at =
+                (!self.has(|f| matches!(f, Kind::HostdDown))).then(|| Instant::now() + Duration::from_millis(hostd));
         }
         tokio::spawn(shim::serve(Arc::clone(self), self.disk.root(), on));
         self.boots.fetch_add(1, Ordering::SeqCst);
@@ -204,11 +211,11 @@ impl SimHost {
     fn power_on(&self) -> Result<(HostState, Running), SimError> {
         let saved = match self.disk.load(&self.label)? {
             Some(saved) => saved,
-            None => HostState::factory(&self.options.version, self.index)?,
+            None => factory(&self.options.version, self.index)?,
         };
         let mut state = HostState::boot(&saved, unix_now());
         if self.has(|f| matches!(f, Kind::LostBootDisk)) {
-            state.lose_boot_disk();
+            state.set_boot_disk_lost();
         }
         self.disk.rebuild(&state, &self.toolbox, &self.root_hash, self.options.sftp)?;
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });
@@ -226,7 +233,26 @@ impl SimHost {
             inner.running.take()
         };
         self.close_listeners(|_| true).await;
-        let _ = tokio::task::spawn_blocking(move || drop(running)).await;
+        let host = Arc::clone(self);
+        let _ = tokio::task::spawn_blocking(move || {
+            let was_on = running.is_some();
+            drop(running);
+            if was_on {
+                host.carry();
+            }
+        })
+        .await;
+    }
+
+    /// What needs no save: an image written to a boot bank, the hardware. It is noted beside the saved configuration.
+    fn carry(&self) {
+        let inner = self.inner();
+        if let Ok(Some(mut saved)) = self.disk.load(&self.label) {
+            inner.state.carry_disk(&mut saved);
+            if let Err(error) = self.disk.write_state(&saved) {
+                tracing::error!(%error, host = self.label, "the simulated host lost what was on its boot disk");
+            }
+        }
     }
 
     /// Off for good; the port is free afterwards.
@@ -394,7 +420,9 @@ impl SimHost {
                     let task = tokio::spawn(sshd::accept(Arc::clone(self), listener, token.clone(), on.clone()));
                     listeners.open.insert(address, (token, task));
                 }
-                Err(error) => tracing::error!(%error, host = self.label, "the simulated host cannot listen on {address}"),
+                Err(error) => {
+                    tracing::error!(%error, host = self.label, "the simulated host cannot listen on {address}")
+                }
             }
         }
     }

@@ -57,10 +57,11 @@ impl Sim {
         if options.hosts == 0 {
             return Err(SimError::Options("a simulator needs at least one host".into()));
         }
-        let scratch = tempfile::Builder::new()
-            .prefix("esxprep-sim-")
-            .tempdir()
-            .map_err(|source| SimError::Io { action: "create a folder in", path: std::env::temp_dir(), source })?;
+        let scratch = tempfile::Builder::new().prefix("esxprep-sim-").tempdir().map_err(|source| SimError::Io {
+            action: "create a folder in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
         let base = options.state.clone().unwrap_or_else(|| scratch.path().to_path_buf());
         let lock = lock(&base)?;
         let tools = base.join("toolbox");
@@ -128,13 +129,19 @@ fn lock(base: &Path) -> Result<std::fs::File, SimError> {
     let path = base.join("lock");
     let file = std::fs::OpenOptions::new().create(true).append(true).open(&path).doing("open", &path)?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        SimError::Options(format!("another simulator uses {}: stop it, or give another state directory", base.display()))
+        SimError::Options(format!(
+            "another simulator uses {}: stop it, or give another state directory",
+            base.display()
+        ))
     })?;
     Ok(file)
 }
 
 async fn start_host(
-    index: usize, options: Arc<Options>, toolbox: Arc<Toolbox>, base: std::path::PathBuf,
+    index: usize,
+    options: Arc<Options>,
+    toolbox: Arc<Toolbox>,
+    base: std::path::PathBuf,
 ) -> Result<Arc<SimHost>, SimError> {
     let dir = Path::new(&base).join(format!("host{}", index + 1));
     let birth = Birth { index, options, toolbox, dir, end: CancellationToken::new() };

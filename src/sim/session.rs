@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdin;
 use tokio_util::sync::CancellationToken;
@@ -153,7 +153,10 @@ async fn tell(job: &Job, output: &Output, status: ExitStatus) {
 
 /// Client to process. Ends with the client's EOF; what comes after the process closed its input is thrown away.
 async fn feed(
-    mut input: ChannelReadHalf, mut stdin: Option<ChildStdin>, group: Option<Pid>, echo: Option<Output>,
+    mut input: ChannelReadHalf,
+    mut stdin: Option<ChildStdin>,
+    group: Option<Pid>,
+    echo: Option<Output>,
     closed: CancellationToken,
 ) {
     loop {

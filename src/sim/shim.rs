@@ -80,10 +80,8 @@ impl Request {
         }
         let base = root.join(".sim/q").join(id);
         let bytes = fs::read(base.with_extension("a")).ok()?;
-        let mut fields = bytes
-            .strip_suffix(b"\0")?
-            .split(|b| *b == 0)
-            .map(|field| String::from_utf8_lossy(field).into_owned());
+        let mut fields =
+            bytes.strip_suffix(b"\0")?.split(|b| *b == 0).map(|field| String::from_utf8_lossy(field).into_owned());
         let (program, ssh_connection, tty) = (fields.next()?, fields.next()?, fields.next()? == "1");
         let argv = std::iter::once(program).chain(fields).collect();
         let stdin = fs::read(base.with_extension("i")).unwrap_or_default();

@@ -120,8 +120,8 @@ async fn serve(host: Arc<SimHost>, stream: TcpStream, peer: SocketAddr, on: Canc
 }
 
 /// Names that russh knows, in the order of the profile.
-fn known<T: for<'a> TryFrom<&'a str>>(names: &[String]) -> Vec<T> {
-    names.iter().filter_map(|name| T::try_from(name.as_str()).ok()).collect()
+fn known<T: for<'a> TryFrom<&'a str>>(names: &[&'static str]) -> Vec<T> {
+    names.iter().filter_map(|name| T::try_from(name).ok()).collect()
 }
 
 fn config(host: &SimHost) -> Config {
@@ -129,7 +129,12 @@ fn config(host: &SimHost) -> Config {
     let mut kex: Vec<russh::kex::Name> = known(&profile.kex);
     kex.push(russh::kex::EXTENSION_SUPPORT_AS_SERVER);
     kex.push(russh::kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER);
-    let key: Vec<Algorithm> = profile.host_keys.iter().filter_map(|name| Algorithm::from_str(name).ok()).collect();
+    let key: Vec<Algorithm> = profile
+        .host_keys
+        .iter()
+        .filter_map(|name| Algorithm::from_str(name).ok())
+        .filter(|algorithm| !matches!(algorithm, Algorithm::Dsa))
+        .collect();
     let ecdsa = key.iter().any(|algorithm| matches!(algorithm, Algorithm::Ecdsa { .. }));
     let mut methods = MethodSet::empty();
     methods.push(MethodKind::PublicKey);
@@ -244,7 +249,10 @@ impl Handler for Connection {
     }
 
     async fn auth_keyboard_interactive<'a>(
-        &'a mut self, user: &str, _submethods: &str, response: Option<Response<'a>>,
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
     ) -> Result<Auth, Self::Error> {
         let ask = |prompts| Auth::Partial { name: "".into(), instructions: "".into(), prompts };
         let answer = response.map(|mut answers| answers.next().map(|b| String::from_utf8_lossy(&b).into_owned()));
@@ -283,7 +291,10 @@ impl Handler for Connection {
     }
 
     async fn channel_open_session(
-        &mut self, channel: Channel<Msg>, reply: russh::server::ChannelOpenHandle, _session: &mut Session,
+        &mut self,
+        channel: Channel<Msg>,
+        reply: russh::server::ChannelOpenHandle,
+        _session: &mut Session,
     ) -> Result<(), Self::Error> {
         if self.open.load(Ordering::SeqCst) >= self.max_sessions() {
             // OpenSSH: "open failed".
@@ -307,8 +318,15 @@ impl Handler for Connection {
     }
 
     async fn pty_request(
-        &mut self, channel: ChannelId, _term: &str, _columns: u32, _rows: u32, _width: u32, _height: u32,
-        _modes: &[(Pty, u32)], session: &mut Session,
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
         match self.channels.get_mut(&channel) {
             Some(waiting) => {
@@ -320,7 +338,11 @@ impl Handler for Connection {
     }
 
     async fn env_request(
-        &mut self, channel: ChannelId, _name: &str, _value: &str, session: &mut Session,
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
         // No AcceptEnv in the recorded sshd_config.
         session.channel_failure(channel)
@@ -330,12 +352,20 @@ impl Handler for Connection {
         self.start(channel, Argv::Shell, session)
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
         self.start(channel, Argv::Exec(String::from_utf8_lossy(data).into_owned()), session)
     }
 
     async fn subsystem_request(
-        &mut self, channel: ChannelId, name: &str, session: &mut Session,
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
     ) -> Result<(), Self::Error> {
         if name == "sftp" && self.host.options.sftp {
             debug_assert!(SFTP_SERVER.starts_with('/'));

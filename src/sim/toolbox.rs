@@ -26,8 +26,8 @@ const TOOLS: &str = "[ [[ ash awk base64 basename bunzip2 bzip2 cat chgrp chmod 
 
 /// Applets that are never wanted inside, whatever the simulator answers itself.
 const NEVER: &[&str] = &[
-    "reboot", "poweroff", "halt", "init", "insmod", "rmmod", "modprobe", "mount", "umount", "chroot", "hostname", "uname",
-    "df", "uptime", "free", "ps",
+    "reboot", "poweroff", "halt", "init", "insmod", "rmmod", "modprobe", "mount", "umount", "chroot", "hostname",
+    "uname", "df", "uptime", "free", "ps",
 ];
 
 /// A tree of tools, ready to be linked into roots.
@@ -72,10 +72,8 @@ impl Toolbox {
             match name {
                 "sh" => {
                     let shell = ["dash", "sh", "bash"].iter().find_map(|name| find_program(name));
-                    let shell = shell.ok_or(SimError::MissingProgram {
-                        name: "sh".into(),
-                        advice: "install busybox or dash",
-                    })?;
+                    let shell = shell
+                        .ok_or(SimError::MissingProgram { name: "sh".into(), advice: "install busybox or dash" })?;
                     copy_program(&shell, &bin.join("sh"), dir)?;
                 }
                 "nohup" => script(&bin.join("nohup"), "trap '' HUP\nexec \"$@\"\n")?,

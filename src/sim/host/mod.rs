@@ -8,13 +8,13 @@ use super::SimError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshdProfile {
     /// Key exchange methods, preferred first.
-    pub kex: Vec<String>,
+    pub kex: Vec<&'static str>,
     /// Ciphers, preferred first.
-    pub ciphers: Vec<String>,
+    pub ciphers: Vec<&'static str>,
     /// MACs, preferred first.
-    pub macs: Vec<String>,
+    pub macs: Vec<&'static str>,
     /// Host key algorithms.
-    pub host_keys: Vec<String>,
+    pub host_keys: Vec<&'static str>,
     /// Whether the `password` method is on.
     pub password_method: bool,
     /// Whether sshd runs in FIPS mode: ed25519 user keys are refused.
@@ -41,9 +41,7 @@ impl HostState {
             "7.0" => "7.0.3".into(),
             "8.0" => "8.0.2".into(),
             other => {
-                return Err(SimError::Version {
-                    given: other.into(),
-                });
+                return Err(SimError::Version { given: other.into() });
             }
         };
         Ok(HostState {
@@ -61,8 +59,12 @@ impl HostState {
         HostState { boot_time: now, ssh_running: true, ..saved.clone() }
     }
     /// Makes the host boot without seeing its boot disk.
-    pub fn lose_boot_disk(&mut self) {
+    pub fn set_boot_disk_lost(&mut self) {
         self.lost = true;
+    }
+    /// What lies on the boot disk without any save.
+    pub fn carry_disk(&self, saved: &mut HostState) {
+        saved.lost = self.lost;
     }
     /// Host name.
     pub fn name(&self) -> &str {
@@ -106,7 +108,7 @@ impl HostState {
     }
     /// sshd's algorithms.
     pub fn sshd_profile(&self) -> SshdProfile {
-        let list = |text: &str| text.split(',').map(String::from).collect();
+        let list = |text: &'static str| text.split(',').collect();
         SshdProfile {
             kex: list("ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group14-sha256"),
             ciphers: list("aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,aes128-ctr"),
@@ -197,19 +199,21 @@ pub fn answer(state: &mut HostState, call: &Call<'_>) -> Answer {
     let mut answer = Answer::default();
     match (name, &words[1..]) {
         ("uname", _) => answer.stdout = format!("VMkernel {} {}\n", state.index, state.boot_time).into_bytes(),
-        ("esxcli", ["get"]) => answer.stdout = format!("{}\n", state.setting).into_bytes(),
-        ("esxcli", ["set", value]) => state.setting = value.parse().unwrap_or(0),
-        ("esxcli", ["add", value]) => state.setting += value.parse::<u64>().unwrap_or(0),
-        ("esxcli", ["address", rest @ ..]) => {
-            state.addresses = rest.iter().map(|a| a.to_string()).collect();
+        ("esxcli", ["system", "settings", "advanced", "list", ..]) => {
+            answer.stdout = format!("   Int Value: {}\n", state.setting).into_bytes();
+        }
+        ("esxcli", ["system", "settings", "advanced", "set", .., value]) => state.setting = value.parse().unwrap_or(0),
+        ("esxcli", ["network", "ip", "interface", "ipv4", "set", _, _, _, _, _, address, ..]) => {
+            state.addresses = vec![address.to_string()];
             answer.effects.push(Effect::AddressesChanged);
         }
-        ("esxcli", ["echo", rest @ ..]) => answer.stdout = format!("{}\n", rest.join("|")).into_bytes(),
-        ("esxcli", ["connection"]) => answer.stdout = format!("{}\n", call.ssh_connection).into_bytes(),
+        ("esxcli", ["system", "version", "get"]) => answer.stdout = b"   Version: 6.5.0\n".to_vec(),
+        ("esxcli", ["system", "maintenanceMode", "get"]) => answer.stdout = b"Disabled\n".to_vec(),
         ("vim-cmd", _) if !call.hostd_up => {
             answer.stderr = b"Connect to hostd failed\n".to_vec();
             answer.code = 255;
         }
+        ("vim-cmd", _) => {}
         ("SSH", ["stop"]) => {
             state.ssh_running = false;
             answer.effects.push(Effect::SshStopped);
