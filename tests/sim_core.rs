@@ -235,6 +235,82 @@ async fn the_session_over_a_removed_vmknic_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn power_cuts_and_keys_that_change() {
+    let faults = ["power-cut=system uuid", "change-host-key-on-reboot"].map(|spec| spec.parse().unwrap());
+    let (sim, ssh) = start(Options { faults: faults.to_vec(), boot_ms: 200, ..Options::default() }).await;
+    let before = common::host_key(&ssh);
+    assert_eq!(before, sim.hosts()[0].host_key);
+    let out = ssh.run("echo unsaved > /etc/motd; esxcli system uuid get; echo after").await;
+    assert_eq!((out.code, out.stdout.as_str()), (Some(255), ""), "{out:?}");
+    common::back(&ssh).await;
+    assert_ne!(ssh.run("cat /etc/motd").await.stdout, "unsaved\n");
+    let after = common::host_key(&ssh);
+    assert!(after.starts_with("ecdsa-sha2-nistp256 ") && after != before, "{after}");
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_may_never_return() {
+    let (sim, ssh) = start(Options { faults: fault("never-returns@esx1"), boot_ms: 0, ..Options::default() }).await;
+    ssh.run("reboot").await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert!(ssh.run("true").await.stderr.contains("refused"));
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_ssh_keeps_the_session_that_is_open() {
+    let (sim, ssh) = start(Options::default()).await;
+    let mut child = ssh
+        .command("/etc/init.d/SSH stop >/dev/null; sleep 0.6; echo still here")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(ssh.run("true").await.stderr.contains("refused"));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(text, "still here\n");
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_gets_the_message_of_the_day_and_a_prompt() {
+    let (sim, mut ssh) = start(Options::default()).await;
+    ssh.terminal = true;
+    let out = ssh.run_with("", b"echo one two | wc -w\nexit 7\n").await;
+    assert_eq!(out.code, Some(7));
+    assert!(out.stdout.starts_with("The time and date of this login"), "{out:?}");
+    assert!(out.stdout.contains("[root@") && out.stdout.contains("~] 2\r\n"), "{out:?}");
+    assert!(!out.stdout.contains("BusyBox") && !out.stdout.contains("job control"), "{out:?}");
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sftp_and_the_password_method_are_there_when_asked_for() {
+    for on in [false, true] {
+        let options = Options { sftp: on, password_method: Some(on), ..Options::default() };
+        let (sim, mut ssh) = match Sim::start(options.clone()).await {
+            // A machine without OpenSSH's server has no SFTP server to lend.
+            Err(error) if on && error.to_string().contains("sftp-server") => return,
+            Err(error) => panic!("{error}"),
+            Ok(sim) => {
+                sim.stop().await;
+                start(options).await
+            }
+        };
+        ssh.methods = "password".into();
+        assert_eq!(ssh.run("echo in").await.stdout, if on { "in\n" } else { "" });
+        ssh.methods = "keyboard-interactive".into();
+        let listing = ssh.sftp("ls /vmfs/volumes").await;
+        assert_eq!(listing.stdout.contains("datastore1"), on, "{listing:?}");
+        sim.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn max_sessions_refuses_the_second_channel() {
     let (sim, ssh) = start(Options { max_sessions: Some(1), ..Options::default() }).await;
     let handle = common::russh_login(&ssh).await;
@@ -285,6 +361,34 @@ async fn a_state_directory_keeps_hosts_over_restarts() {
     assert_eq!((sim.hosts()[0].password.clone(), sim.hosts()[0].host_key.clone()), (password, key));
     assert_eq!(ssh.run("cat /etc/motd").await.stdout, "kept\n");
     sim.stop().await;
+}
+
+/// The ways of a machine without busybox and without namespaces. Plain chroot needs root.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_machines_have_other_tools() {
+    let plain_chroot = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let options = Options {
+        without_busybox: true,
+        plain_chroot,
+        boot_ms: 200,
+        faults: fault("tmp-size=1M"),
+        ..Options::default()
+    };
+    let (sim, ssh) = start(options).await;
+    let script = "uname -a; echo a b | awk '{print $2}' | sed s/b/c/; printf x | sha256sum | cut -c1-8; \
+                  esxcli system version get | grep -c Version; nohup sh -c 'exit 6'";
+    let out = ssh.run(script).await;
+    assert!(out.stdout.starts_with("VMkernel ") && out.stdout.ends_with("\nc\n2d711642\n1\n"), "{out:?}");
+    assert_eq!(out.code, Some(6));
+    assert_ne!(ssh.run_with("cat > /tmp/big", &vec![7; 3 << 20]).await.code, Some(0));
+    ssh.run("setsid sleep 1000 </dev/null >/dev/null 2>&1 &").await;
+    ssh.run("reboot").await;
+    gone_and_back(&ssh).await;
+    let root = sim.root_of(0).unwrap();
+    let left = common::processes_in(&root);
+    assert!(!left.iter().any(|line| line.contains("sleep 1000")), "{left:?}");
+    sim.stop().await;
+    assert!(common::processes_in(&root).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

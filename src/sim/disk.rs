@@ -184,6 +184,10 @@ impl Disk {
                 });
             }
         }
+        let bank = root.join("vmfs/volumes").join(state.bootbank_uuids().0);
+        if bank.is_dir() && !bank.join("state.tgz").exists() {
+            self.write_state_tgz(state, &self.json(state)?)?;
+        }
         shim::install(&root)
     }
 

@@ -57,7 +57,10 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the first process. Blocking: a few milliseconds. `root` must hold a shell and `/dev`, `/tmp`.
-    pub(crate) fn start(root: &Path, tmp_bytes: u64) -> Result<Running, SimError> {
+    pub(crate) fn start(root: &Path, tmp_bytes: u64, plain_chroot: bool) -> Result<Running, SimError> {
+        if plain_chroot {
+            return Running::start_in(Mode::Chroot, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
+        }
         if let Some(mode) = MODE.get() {
             return Running::start_in(*mode, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
         }

@@ -185,7 +185,8 @@ impl SimHost {
         }
         let host = Arc::clone(self);
         let (state, running) = blocking(move || host.power_on()).await?;
-        let mut hostd = self.options.hostd_ms;
+        // A host that is there when the simulator starts has been up for a while.
+        let mut hostd = if self.boots.load(Ordering::SeqCst) == 0 { 0 } else { self.options.hostd_ms };
         for fault in &self.faults {
             if let Kind::SlowHostd(ms) = fault {
                 hostd = *ms;
@@ -219,7 +220,7 @@ impl SimHost {
         }
         self.disk.rebuild(&state, &self.toolbox, &self.root_hash, self.options.sftp)?;
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });
-        let running = Running::start(&self.disk.root(), tmp.unwrap_or(TMP_BYTES))?;
+        let running = Running::start(&self.disk.root(), tmp.unwrap_or(TMP_BYTES), self.options.plain_chroot)?;
         Ok((state, running))
     }
 
@@ -537,9 +538,9 @@ enum Cut {
 impl SimHost {
     /// Faults for an SSH exec request that is not one of ESXi's programs (those are met when they call in).
     pub(crate) fn exec_fault(&self, command: &str) -> Option<ExecFault> {
-        let first = command.split_whitespace().next().unwrap_or_default();
-        let name = first.rsplit('/').next().unwrap_or_default();
-        if name == "sh" || host::programs().iter().any(|program| program.rsplit('/').next() == Some(name)) {
+        let mut words = command.split(|c: char| c.is_whitespace() || ";&|()`\"'/".contains(c));
+        let ours = |word: &str| host::programs().iter().any(|program| program.rsplit('/').next() == Some(word));
+        if matches!(command.trim(), "sh" | "/bin/sh") || words.any(ours) {
             return None;
         }
         self.faults.iter().enumerate().find_map(|(number, fault)| match fault {

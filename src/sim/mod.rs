@@ -64,10 +64,13 @@ impl Sim {
         })?;
         let base = options.state.clone().unwrap_or_else(|| scratch.path().to_path_buf());
         let lock = lock(&base)?;
+        // Programs with another root and working directory are given this path.
+        let base = base.canonicalize().doing("find", &base)?;
         let tools = base.join("toolbox");
+        let busybox = !options.without_busybox;
         let toolbox = blocking(move || {
             let _ = std::fs::remove_dir_all(&tools);
-            Toolbox::build(&tools, host::programs(), true)
+            Toolbox::build(&tools, host::programs(), busybox)
         })
         .await?;
         let toolbox = Arc::new(toolbox);

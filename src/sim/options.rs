@@ -21,7 +21,7 @@ pub struct Options {
     pub esxcli_ms: u64,
     /// Milliseconds that a host is away during a reboot.
     pub boot_ms: u64,
-    /// Milliseconds after SSH until the management agent (hostd) answers.
+    /// Milliseconds after SSH until the management agent (hostd) answers, after a reboot.
     pub hostd_ms: u64,
     /// What goes wrong.
     pub faults: Vec<Fault>,
@@ -35,6 +35,10 @@ pub struct Options {
     pub password_method: Option<bool>,
     /// Hosts with a vmknic address in 127.0.0.0/8 listen there too, and stop when the vmknic goes.
     pub listen_on_vmknics: bool,
+    /// Use plain chroot even where namespaces are to be had (needs root): for machines that have them but odd.
+    pub plain_chroot: bool,
+    /// Use the machine's own shell and tools even where there is busybox.
+    pub without_busybox: bool,
 }
 
 impl Default for Options {
@@ -53,6 +57,8 @@ impl Default for Options {
             sftp: false,
             password_method: None,
             listen_on_vmknics: false,
+            plain_chroot: false,
+            without_busybox: false,
         }
     }
 }

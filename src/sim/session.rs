@@ -85,16 +85,20 @@ async fn talk(job: &Job, input: ChannelReadHalf, output: &Output, fault: Option<
     let mut child = tokio::process::Command::from(command).spawn().map_err(|error| error.to_string())?;
     let group = child.id().and_then(|id| Pid::from_raw(id as i32));
 
-    if job.pty && matches!(job.argv, Argv::Shell) {
+    let echoes = job.pty && matches!(job.argv, Argv::Shell);
+    if echoes {
         let motd = job.host.with_state(|state, _| state.shell_login_banner());
         let _ = output.data_bytes(crlf(motd.as_bytes())).await;
     }
-    let echo = (job.pty && matches!(job.argv, Argv::Shell)).then(|| Arc::clone(output));
+    let echo = echoes.then(|| Arc::clone(output));
     let stdin = child.stdin.take();
     let feeding = tokio::spawn(feed(input, stdin, group, echo, job.closed.clone()));
-    let out = tokio::spawn(pump(child.stdout.take(), Arc::clone(output), None, job.pty));
+    // busybox greets and complains that there is no real terminal; ESXi's own does neither.
+    let prompt = echoes.then(|| format!("[{user}@"));
+    let out = tokio::spawn(pump(child.stdout.take(), Arc::clone(output), None, job.pty, prompt));
     // A terminal knows one stream only.
-    let err = tokio::spawn(pump(child.stderr.take(), Arc::clone(output), (!job.pty).then_some(1), job.pty));
+    let complaint = echoes.then(|| "job control turned off\n".to_string());
+    let err = tokio::spawn(pump(child.stderr.take(), Arc::clone(output), (!job.pty).then_some(1), job.pty, complaint));
     if matches!(fault, Some(ExecFault::Drop)) {
         let _ = tokio::time::timeout(Duration::from_millis(50), child.wait()).await;
         job.host.cut_all();
@@ -207,15 +211,38 @@ async fn feed(
 }
 
 /// Process to client, no faster than the client's window opens.
-async fn pump<R: AsyncRead + Unpin>(from: Option<R>, to: Output, stream: Option<u32>, terminal: bool) {
+///
+/// What comes before `start` within the first bytes is left out; `start` itself too if it ends a line.
+async fn pump<R: AsyncRead + Unpin>(
+    from: Option<R>,
+    to: Output,
+    stream: Option<u32>,
+    terminal: bool,
+    mut start: Option<String>,
+) {
     let Some(mut from) = from else { return };
     let mut buffer = vec![0; 32 * 1024];
+    let mut held = Vec::new();
     loop {
         let count = match from.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(count) => count,
         };
-        let bytes = if terminal { crlf(&buffer[..count]) } else { buffer[..count].to_vec() };
+        let mut chunk = &buffer[..count];
+        if let Some(text) = &start {
+            held.extend_from_slice(chunk);
+            let at = held.windows(text.len()).position(|window| window == text.as_bytes());
+            if at.is_none() && held.len() < 400 {
+                continue;
+            }
+            let from = at.map_or(0, |at| if text.ends_with('\n') { at + text.len() } else { at });
+            chunk = &held[from..];
+            start = None;
+        }
+        let bytes = if terminal { crlf(chunk) } else { chunk.to_vec() };
+        if bytes.is_empty() {
+            continue;
+        }
         let sent = match stream {
             None => to.data_bytes(bytes).await,
             Some(number) => to.extended_data_bytes(number, bytes).await,

@@ -243,6 +243,7 @@ impl Handler for Connection {
         // russh asks whatever methods are on: keep to the release's.
         let on = self.host.with_state(|state, _| state.sshd_profile().password_method);
         if self.host.options.password_method.unwrap_or(on) && self.host.check_password(user, password).await {
+            self.user = user.to_string();
             return Ok(Auth::Accept);
         }
         Ok(Auth::reject())
@@ -264,6 +265,7 @@ impl Handler for Connection {
             (Some(Some(password)), Round::Asked) => {
                 if self.host.check_password(user, &password).await {
                     self.round = Round::Passed;
+                    self.user = user.to_string();
                     Ok(ask(Cow::Owned(Vec::new())))
                 } else {
                     self.round = Round::Start;

@@ -16,6 +16,8 @@ pub struct Client {
     pub port: u16,
     pub password: String,
     pub key: Option<PathBuf>,
+    pub terminal: bool,
+    pub methods: String,
     dir: Arc<tempfile::TempDir>,
 }
 
@@ -35,24 +37,37 @@ pub async fn start(options: Options) -> (Sim, Client) {
     let askpass = dir.path().join("askpass");
     std::fs::write(&askpass, "#!/bin/sh\nprintf '%s\\n' \"$TEST_PASSWORD\"\n").unwrap();
     std::fs::set_permissions(&askpass, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let client =
-        Client { address: host.address, port: host.port, password: host.password, key: None, dir: Arc::new(dir) };
+    let client = Client {
+        address: host.address,
+        port: host.port,
+        password: host.password,
+        key: None,
+        terminal: false,
+        methods: "publickey,keyboard-interactive".into(),
+        dir: Arc::new(dir),
+    };
     (sim, client)
 }
 
 impl Client {
     /// `ssh` with `command`; an empty one asks for a shell without a terminal.
     pub fn command(&self, command: &str) -> Command {
-        let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-T", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-        ssh.args(["-o", "LogLevel=ERROR", "-o", "NumberOfPasswordPrompts=1", "-o", "ConnectTimeout=5"]);
-        ssh.args(["-o", "IdentitiesOnly=yes", "-o", "PreferredAuthentications=publickey,keyboard-interactive"]);
-        if let Some(key) = &self.key {
-            ssh.arg("-i").arg(key);
-        }
+        let mut ssh = self.program("ssh");
+        ssh.arg(if self.terminal { "-tt" } else { "-T" });
         ssh.arg("-p").arg(self.port.to_string()).arg(format!("root@{}", self.address));
         if !command.is_empty() {
             ssh.arg(command);
+        }
+        ssh
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut ssh = Command::new(name);
+        ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        ssh.args(["-o", "LogLevel=ERROR", "-o", "NumberOfPasswordPrompts=1", "-o", "ConnectTimeout=5"]);
+        ssh.args(["-o", "IdentitiesOnly=yes", "-o", &format!("PreferredAuthentications={}", self.methods)]);
+        if let Some(key) = &self.key {
+            ssh.arg("-i").arg(key);
         }
         ssh.env("SSH_ASKPASS", self.dir.path().join("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
         ssh.env("TEST_PASSWORD", &self.password).env_remove("SSH_AUTH_SOCK");
@@ -77,8 +92,24 @@ impl Client {
     }
 
     async fn output(&self, command: &str, stdin: &[u8]) -> std::process::Output {
+        self.feed(self.command(command), stdin).await
+    }
+
+    /// One command of OpenSSH's `sftp`.
+    pub async fn sftp(&self, command: &str) -> Out {
+        let mut sftp = self.program("sftp");
+        sftp.arg("-P").arg(self.port.to_string()).arg(format!("root@{}", self.address));
+        let output = self.feed(sftp, format!("{command}\n").as_bytes()).await;
+        Out {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        }
+    }
+
+    async fn feed(&self, command: Command, stdin: &[u8]) -> std::process::Output {
         use tokio::io::AsyncWriteExt;
-        let mut command = tokio::process::Command::from(self.command(command));
+        let mut command = tokio::process::Command::from(command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut pipe = child.stdin.take().unwrap();
@@ -99,19 +130,36 @@ impl Client {
 
 /// Waits until the host is down and answers again.
 pub async fn gone_and_back(client: &Client) {
-    let up = |wanted: bool| async move {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            let open = tokio::net::TcpStream::connect((client.address.as_str(), client.port)).await.is_ok();
-            if open == wanted {
-                return;
-            }
-            assert!(Instant::now() < end, "port open: {open}, wanted {wanted}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    port_is(client, false).await;
+    port_is(client, true).await;
+}
+
+/// Waits until the host answers.
+pub async fn back(client: &Client) {
+    port_is(client, true).await;
+}
+
+/// The ECDSA host key that the server shows.
+pub fn host_key(client: &Client) -> String {
+    let output = Command::new("ssh-keyscan")
+        .args(["-t", "ecdsa", "-p", &client.port.to_string(), &client.address])
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+}
+
+async fn port_is(client: &Client, wanted: bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let open = tokio::net::TcpStream::connect((client.address.as_str(), client.port)).await.is_ok();
+        if open == wanted {
+            return;
         }
-    };
-    up(false).await;
-    up(true).await;
+        assert!(Instant::now() < end, "port open: {open}, wanted {wanted}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 struct AnyKey;
