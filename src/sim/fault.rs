@@ -1,0 +1,183 @@
+//! What can be made to go wrong on a simulated host, so that a person (or a test) can see what the product makes of it.
+
+use std::str::FromStr;
+
+use regex::Regex;
+
+use super::SimError;
+
+/// Every fault, how it is written and what it does. The front end prints this table.
+pub const FAULTS: &[(&str, &str)] = &[
+    ("lost-boot-disk", "the host booted without seeing its boot disk: /bootbank is /tmp, nothing is ever saved"),
+    ("never-returns", "after its first reboot SSH never comes back"),
+    (
+        "drop-after=REGEX",
+        "the connection is cut (no goodbye) while a command that matches runs; its effect has happened; once",
+    ),
+    ("hang=REGEX", "a command that matches never ends"),
+    ("hostd-down", "the management agent never answers"),
+    ("fail=REGEX:MESSAGE", "a command that matches prints MESSAGE and exits 1 (write \\: for a colon in REGEX)"),
+    ("tmp-size=BYTES", "size of the /tmp RAM disk (suffix K or M)"),
+    ("change-host-key-on-reboot", "the host has other SSH host keys after a reboot"),
+    ("max-sessions=N", "sshd's MaxSessions: channels a connection may have open at a time"),
+    ("slow-hostd=MS", "the management agent answers only MS milliseconds after SSH"),
+    ("no-reboot", "the host says yes to a reboot and stays up"),
+    ("lock-seconds=N", "a locked account opens again after N seconds"),
+    ("power-cut=REGEX", "unclean stop right after a command that matches; what was not saved is lost; once"),
+    ("reject-password", "every password is refused"),
+];
+
+/// What goes wrong. See [`FAULTS`].
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    LostBootDisk,
+    NeverReturns,
+    DropAfter(Regex),
+    Hang(Regex),
+    HostdDown,
+    Fail(Regex, String),
+    TmpSize(u64),
+    ChangeHostKey,
+    MaxSessions(usize),
+    SlowHostd(u64),
+    NoReboot,
+    LockSeconds(u64),
+    PowerCut(Regex),
+    RejectPassword,
+}
+
+/// One fault, on one host or on all: `NAME[=VALUE][@HOST]`, HOST being a name (`esx2`) or a number from 1.
+///
+/// Regular expressions are matched against a program of ESXi with its arguments (`esxcli software vib install -d /tmp/x.zip`,
+/// without its folder) and against the command of an SSH exec request that is not itself such a program.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) host: Option<String>,
+}
+
+impl Fault {
+    /// Whether the fault is meant for this host; `index` counts from 0.
+    pub(crate) fn is_for(&self, label: &str, index: usize) -> bool {
+        match &self.host {
+            None => true,
+            Some(host) => host == label || host.parse() == Ok(index + 1),
+        }
+    }
+}
+
+/// Bytes with an optional suffix K, M or G (powers of 1024).
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(number) => (number, 1 << 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(number) => (number, 1 << 20),
+            None => match text.strip_suffix(['G', 'g']) {
+                Some(number) => (number, 1 << 30),
+                None => (text, 1),
+            },
+        },
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Cuts at the first `:` that is not written `\:`.
+fn split_message(text: &str) -> Option<(String, &str)> {
+    let mut escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            ':' if !escaped => return Some((text[..at].replace("\\:", ":"), &text[at + 1..])),
+            _ => escaped = character == '\\' && !escaped,
+        }
+    }
+    None
+}
+
+impl FromStr for Fault {
+    type Err = SimError;
+
+    fn from_str(given: &str) -> Result<Fault, SimError> {
+        let wrong = |reason: &str| SimError::Fault {
+            given: given.into(),
+            reason: reason.into(),
+            known: FAULTS.iter().map(|(form, _)| *form).collect::<Vec<_>>().join(", "),
+        };
+        let (spec, host) = match given.rsplit_once('@') {
+            Some((spec, host))
+                if !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) =>
+            {
+                (spec, Some(host.to_string()))
+            }
+            _ => (given, None),
+        };
+        let (name, value) = match spec.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (spec, None),
+        };
+        let value_of = |what: &str| value.filter(|v| !v.is_empty()).ok_or_else(|| wrong(what));
+        let number = |what: &str| value_of(what)?.parse::<u64>().map_err(|_| wrong(what));
+        let regex = |text: &str| Regex::new(text).map_err(|e| wrong(&e.to_string()));
+        let pattern = || regex(value_of("needs a regular expression: NAME=REGEX")?);
+        let kind = match name {
+            "lost-boot-disk" => Kind::LostBootDisk,
+            "never-returns" => Kind::NeverReturns,
+            "drop-after" => Kind::DropAfter(pattern()?),
+            "hang" => Kind::Hang(pattern()?),
+            "hostd-down" => Kind::HostdDown,
+            "fail" => {
+                let (pattern, message) =
+                    split_message(value_of("needs REGEX:MESSAGE")?).ok_or_else(|| wrong("needs REGEX:MESSAGE"))?;
+                Kind::Fail(regex(&pattern)?, message.to_string())
+            }
+            "tmp-size" => Kind::TmpSize(
+                bytes(value_of("needs a size, as 1M")?)
+                    .filter(|n| *n > 0)
+                    .ok_or_else(|| wrong("needs a size, as 1M"))?,
+            ),
+            "change-host-key-on-reboot" => Kind::ChangeHostKey,
+            "max-sessions" => Kind::MaxSessions(number("needs a number")? as usize),
+            "slow-hostd" => Kind::SlowHostd(number("needs milliseconds")?),
+            "no-reboot" => Kind::NoReboot,
+            "lock-seconds" => Kind::LockSeconds(number("needs seconds")?),
+            "power-cut" => Kind::PowerCut(pattern()?),
+            "reject-password" => Kind::RejectPassword,
+            _ => return Err(wrong("there is no such fault")),
+        };
+        let takes_value = FAULTS.iter().any(|(form, _)| form.split_once('=').is_some_and(|(known, _)| known == name));
+        if value.is_some() && !takes_value {
+            return Err(wrong("takes no value"));
+        }
+        Ok(Fault { kind, host })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_values_messages_and_hosts() {
+        let fault: Fault = "fail=vib install.*a\\:b:No: such file@esx2".parse().unwrap();
+        assert!(matches!(&fault.kind, Kind::Fail(r, m) if r.as_str() == "vib install.*a:b" && m == "No: such file"));
+        assert!(fault.is_for("esx2", 1) && !fault.is_for("esx1", 0));
+        let fault: Fault = "tmp-size=1M@1".parse().unwrap();
+        assert!(matches!(fault.kind, Kind::TmpSize(1_048_576)));
+        assert!(fault.is_for("esx1", 0) && !fault.is_for("esx2", 1));
+        let fault: Fault = "drop-after=user@host name".parse().unwrap();
+        assert!(matches!(&fault.kind, Kind::DropAfter(r) if r.as_str() == "user@host name") && fault.host.is_none());
+    }
+
+    #[test]
+    fn every_listed_fault_is_read_and_others_name_the_list() {
+        for (form, _) in FAULTS {
+            let spec = form.replace("REGEX:MESSAGE", "a:b").replace("REGEX", "a").replace("BYTES", "1K");
+            let spec = spec.replace("=N", "=3").replace("=MS", "=3");
+            assert!(spec.parse::<Fault>().is_ok(), "{spec}");
+        }
+        let text = "lost-bootdisk".parse::<Fault>().unwrap_err().to_string();
+        assert!(text.contains("no such fault") && text.contains("lost-boot-disk"), "{text}");
+        for bad in ["drop-after", "drop-after=(", "tmp-size=big", "no-reboot=1", "fail=abc"] {
+            assert!(bad.parse::<Fault>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! How a simulated host's processes are kept apart from the machine: in a root directory of their own and, where the
+//! machine allows it, in process and mount namespaces of their own.
+//!
+//! With namespaces a host has a first process, and a reboot is its end: the kernel then ends every other process of the
+//! host, detached ones too. `reboot(2)`, `kill -1` and the like reach nobody outside. `/tmp` is a real tmpfs of the RAM
+//! disk's size, so an upload that is too large fails with "No space left on device". The first process waits on a pipe
+//! from this program, so that nothing is left behind even if this program is killed.
+//!
+//! Where namespaces are refused (root in an ordinary container) plain chroot is used: processes are found by their root
+//! directory, and the size of `/tmp` is held only as a limit on the size of a file, and only when it was set smaller.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::SimError;
+use super::toolbox::find_program;
+
+/// Size of the /tmp RAM disk on ESXi 6.x and later: 256 MB (vdf -h recorded on 6.x).
+pub(crate) const TMP_BYTES: u64 = 256 << 20;
+
+/// How processes get their own root on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Process and mount namespaces; with `user`, a user namespace around them (no privileges needed).
+    Namespaces { user: bool },
+    /// Only `chroot`, as root.
+    Chroot,
+}
+
+/// The way that worked on this machine.
+static MODE: OnceLock<Mode> = OnceLock::new();
+
+const INIT: &str = r#"
+set -e
+mount -t tmpfs -o "size=$SIZE,mode=1777,nosuid" tmpfs "$R/tmp"
+for d in null zero urandom; do : > "$R/dev/$d"; mount --bind "/dev/$d" "$R/dev/$d"; done
+read -r pid rest < /proc/self/stat
+echo "$pid"
+exec chroot "$R" /bin/sh -c 'cat > /dev/null; :'
+"#;
+
+/// A powered-on host's processes.
+#[derive(Debug)]
+pub(crate) struct Running {
+    mode: Mode,
+    root: PathBuf,
+    tmp_bytes: u64,
+    init: Option<Child>,
+    init_pid: i32,
+}
+
+impl Running {
+    /// Starts the first process. Blocking: a few milliseconds. `root` must hold a shell and `/dev`, `/tmp`.
+    pub(crate) fn start(root: &Path, tmp_bytes: u64, plain_chroot: bool) -> Result<Running, SimError> {
+        if plain_chroot {
+            return Running::start_in(Mode::Chroot, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
+        }
+        if let Some(mode) = MODE.get() {
+            return Running::start_in(*mode, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
+        }
+        let modes: &[Mode] = if rustix::process::geteuid().is_root() {
+            &[Mode::Namespaces { user: false }, Mode::Namespaces { user: true }, Mode::Chroot]
+        } else {
+            &[Mode::Namespaces { user: true }]
+        };
+        let mut tried = Vec::new();
+        for mode in modes {
+            match Running::start_in(*mode, root, tmp_bytes) {
+                Ok(running) => {
+                    let _ = MODE.set(*mode);
+                    return Ok(running);
+                }
+                Err(error) => tried.push(format!("{mode:?}: {error}")),
+            }
+        }
+        Err(SimError::Jail { tried: tried.join("; ") })
+    }
+
+    fn start_in(mode: Mode, root: &Path, tmp_bytes: u64) -> Result<Running, String> {
+        let mut running = Running { mode, root: root.to_path_buf(), tmp_bytes, init: None, init_pid: 0 };
+        if let Mode::Namespaces { user } = mode {
+            let mut command = Command::new(program("unshare")?);
+            command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("R", root);
+            command.env("SIZE", tmp_bytes.to_string()).current_dir("/");
+            if user {
+                command.args(["--user", "--map-root-user"]);
+            }
+            command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "/bin/sh", "-c", INIT]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().map_err(|error| error.to_string())?;
+            let mut line = String::new();
+            if let Some(stdout) = child.stdout.take() {
+                let _ = BufReader::new(stdout).read_line(&mut line);
+            }
+            running.init_pid = line.trim().parse().unwrap_or(0);
+            if running.init_pid == 0 {
+                let _ = child.kill();
+                let mut message = String::new();
+                if let Some(mut stderr) = child.stderr.take() {
+                    let _ = stderr.read_to_string(&mut message);
+                }
+                let _ = child.wait();
+                return Err(message.trim().replace('\n', ", "));
+            }
+            drop(child.stderr.take());
+            running.init = Some(child);
+        }
+        running.probe()?;
+        Ok(running)
+    }
+
+    /// The first process says its number shortly before it changes its root: sessions may start only afterwards.
+    fn probe(&self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let output = self.command(&["sh", "-c", "exit 7"])?.stdin(Stdio::null()).output();
+            match output {
+                Ok(output) if output.status.code() == Some(7) => return Ok(()),
+                other if Instant::now() > deadline || self.mode == Mode::Chroot => {
+                    return Err(match other {
+                        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_string(),
+                        Err(error) => error.to_string(),
+                    });
+                }
+                _ => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    }
+
+    /// The host's file system as its own processes see it, /tmp included.
+    pub(crate) fn view(&self) -> PathBuf {
+        match self.mode {
+            Mode::Namespaces { .. } => PathBuf::from(format!("/proc/{}/root", self.init_pid)),
+            Mode::Chroot => self.root.clone(),
+        }
+    }
+
+    /// A command that runs inside, with no environment yet. The first word is looked up on the inner PATH.
+    pub(crate) fn command(&self, argv: &[&str]) -> Result<Command, String> {
+        let mut command = match self.mode {
+            Mode::Namespaces { user } => {
+                let mut command = Command::new(program("nsenter")?);
+                command.arg("--target").arg(self.init_pid.to_string()).args(["--mount", "--pid", "--root", "--wd"]);
+                if user {
+                    command.args(["--user", "--preserve-credentials"]);
+                }
+                command.arg("--").args(argv);
+                command
+            }
+            Mode::Chroot => {
+                let mut command = Command::new(program("chroot")?);
+                command.arg(&self.root);
+                if self.tmp_bytes < TMP_BYTES {
+                    let limit = format!("ulimit -f {}; exec \"$@\"", self.tmp_bytes.div_ceil(512));
+                    command.args(["/bin/sh", "-c", &limit, "sh"]);
+                }
+                command.args(argv);
+                command
+            }
+        };
+        command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("HOME", "/").current_dir("/");
+        Ok(command)
+    }
+
+    /// Ends every process of the host. Blocking, normally a few milliseconds.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut init) = self.init.take() {
+            let _ = init.kill();
+            let _ = init.wait();
+            let gone = PathBuf::from(format!("/proc/{}/root/bin", self.init_pid));
+            let deadline = Instant::now() + Duration::from_secs(2);
+            while gone.exists() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        for _ in 0..3 {
+            if kill_by_root(&self.root) == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn program(name: &str) -> Result<PathBuf, String> {
+    find_program(name).ok_or_else(|| format!("this machine has no {name} (util-linux, coreutils)"))
+}
+
+/// Kills the processes whose root directory is `root`: nothing but this simulator's own has it. Says how many.
+fn kill_by_root(root: &Path) -> usize {
+    let Ok(root) = root.canonicalize() else { return 0 };
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let mut killed = 0;
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if fs::read_link(entry.path().join("root")).is_ok_and(|link| link == root)
+            && let Some(pid) = Pid::from_raw(pid)
+            && kill_process(pid, Signal::KILL).is_ok()
+        {
+            killed += 1;
+        }
+    }
+    killed
+}
