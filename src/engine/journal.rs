@@ -333,6 +333,13 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child process that is just being started with a copy of the handle.
+        let _ = self.events.unlock();
+    }
+}
+
 impl Recorded {
     /// How far each host came, over this run and those it went on from. A run that changes nothing gets nothing done.
     pub fn done(&self) -> BTreeMap<String, HostDone> {

@@ -118,6 +118,7 @@ fn closing(run: &Collected, options: &ReportOptions, ended: bool) -> String {
     let lost = run.hosts.values().filter(|r| r.error.is_some()).count();
     let hosts = match run.hosts.len() {
         1 => "the host".to_owned(),
+        2 => "both hosts".to_owned(),
         n => format!("all {n} hosts"),
     };
     let matches = if run.hosts.len() == 1 { "matches" } else { "match" };
