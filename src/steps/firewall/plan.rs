@@ -40,8 +40,8 @@ fn find(seen: &Seen<'_>, name: &str) -> Result<net::Ruleset, StepError> {
 fn allowed_now(seen: &Seen<'_>, name: &str) -> Result<AllowedNow, StepError> {
     let all = common::read(seen, &allowed_list(), net::allowed_ips)?;
     all.into_iter()
-        .find(|(n, _)| n == name)
-        .map(|(_, a)| a)
+        .find(|a| a.ruleset == name)
+        .map(|a| a.addresses)
         .ok_or_else(|| StepError::unreadable(&allowed_list(), format!("no row for {name}")))
 }
 
