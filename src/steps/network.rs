@@ -166,6 +166,12 @@ pub(crate) fn detached(commands: Vec<Command>, rollback: Vec<Command>, confirm_w
     Action::Detached(Detached { commands, rollback, new_address: None, confirm_within })
 }
 
+/// A command whose failure does not stop what follows it: what it makes may be there already. Only where reading
+/// again decides.
+pub(crate) fn tolerated(command: &Command) -> Command {
+    Command::raw(format!("{{ {} || true; }}", command.text()))
+}
+
 /// Commands as plain actions.
 pub(crate) fn run_all(commands: Vec<Command>) -> Vec<Action> {
     commands.into_iter().map(Action::Run).collect()

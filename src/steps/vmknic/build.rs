@@ -8,6 +8,7 @@ use crate::esxi::Command;
 use crate::esxi::mac::Mac;
 use crate::esxi::net::{self, AddressType, DEFAULT_NETSTACK, Ipv4};
 
+use super::super::network::tolerated;
 use super::{Addressing, network_opt};
 
 /// An interface as a whole: enough to make it anew.
@@ -52,7 +53,7 @@ pub(super) fn route(verb: &'static str, network: &str, gateway: Ipv4Addr, netsta
     let command =
         Command::esxcli("network ip route ipv4").words(verb).opt("-n", network).opt("-g", gateway.to_string());
     let command = if netstack == DEFAULT_NETSTACK { command } else { network_opt(command, netstack) };
-    Command::raw(format!("{{ {} || true; }}", command.text()))
+    tolerated(&command)
 }
 
 impl Build {
