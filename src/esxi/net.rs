@@ -175,6 +175,15 @@ pub struct Ruleset {
     pub enabled: bool,
 }
 
+/// Who may use a ruleset, from `esxcli network firewall ruleset allowedip list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AllowedIps {
+    /// The ruleset.
+    pub ruleset: String,
+    /// Addresses and networks; `None` is everybody.
+    pub addresses: Option<Vec<String>>,
+}
+
 /// The firewall as a whole, from `esxcli network firewall get`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Firewall {
@@ -401,14 +410,15 @@ pub fn rulesets(text: &str) -> Result<Vec<Ruleset>, ReadError> {
     Ok(out)
 }
 
-/// Reads `network firewall ruleset allowedip list`: per ruleset `All` (here `None`) or its addresses.
-pub fn allowed_ips(text: &str) -> Result<Vec<(String, Option<Vec<String>>)>, ReadError> {
+/// Reads `network firewall ruleset allowedip list`: `All` or a comma list for each ruleset. Not recorded; the
+/// columns are those that public notes show.
+pub fn allowed_ips(text: &str) -> Result<Vec<AllowedIps>, ReadError> {
     let mut out = Vec::new();
     for r in forms::table(text)? {
-        let name = cell(&r, "a row", "Ruleset")?.to_owned();
-        let list = comma_list(cell(&r, &name, "Allowed IP Addresses")?);
+        let ruleset = cell(&r, "a row", "Ruleset")?.to_owned();
+        let list = comma_list(cell(&r, &ruleset, "Allowed IP Addresses")?);
         let all = list.iter().any(|a| a.eq_ignore_ascii_case("all"));
-        out.push((name, (!all).then_some(list)));
+        out.push(AllowedIps { ruleset, addresses: (!all).then_some(list) });
     }
     Ok(out)
 }

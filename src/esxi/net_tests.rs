@@ -109,8 +109,8 @@ fn firewall_forms() {
         .unwrap();
     assert!(r[0].enabled);
     let a = allowed_ips("Ruleset    Allowed IP Addresses\n---------  --------------------\nsshServer  192.0.2.0/24, 10.0.0.5\nsnmp       All\n").unwrap();
-    assert_eq!(a[0].1.as_deref(), Some(&["192.0.2.0/24".to_owned(), "10.0.0.5".to_owned()][..]));
-    assert_eq!(a[1], ("snmp".to_owned(), None));
+    assert_eq!(a[0].addresses.as_deref(), Some(&["192.0.2.0/24".to_owned(), "10.0.0.5".to_owned()][..]));
+    assert_eq!(a[1], AllowedIps { ruleset: "snmp".into(), addresses: None });
 }
 
 #[test]

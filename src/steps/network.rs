@@ -166,6 +166,12 @@ pub(crate) fn detached(commands: Vec<Command>, rollback: Vec<Command>, confirm_w
     Action::Detached(Detached { commands, rollback, new_address: None, confirm_within })
 }
 
+/// A command whose failure does not stop what follows it: what it makes may be there already. Only where reading
+/// again decides.
+pub(crate) fn tolerated(command: &Command) -> Command {
+    Command::raw(format!("{{ {} || true; }}", command.text()))
+}
+
 /// Commands as plain actions.
 pub(crate) fn run_all(commands: Vec<Command>) -> Vec<Action> {
     commands.into_iter().map(Action::Run).collect()
@@ -378,5 +384,58 @@ pub(crate) mod testing {
         format!(
             "{name}\n   Name: {name}\n   Class: cswitch\n   Num Ports: 4736\n   Used Ports: 4\n   Configured Ports: 128\n   MTU: {mtu}\n   CDP Status: {cdp}\n   Beacon Enabled: false\n   Beacon Interval: 1\n   Beacon Threshold: 3\n   Beacon Required By: \n   Uplinks: {uplinks}\n   Portgroups: {portgroups}\n\n"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, dns, firewall, hostname, nic, portgroup, tags, vmknic, vmotion, vswitch};
+
+    const KINDS: [&Kind; 9] = [
+        &dns::KIND,
+        &firewall::KIND,
+        &hostname::KIND,
+        &nic::KIND,
+        &portgroup::KIND,
+        &tags::KIND,
+        &vmknic::KIND,
+        &vmotion::KIND,
+        &vswitch::KIND,
+    ];
+
+    #[test]
+    fn every_example_loads_and_fits_its_schema() {
+        for kind in KINDS {
+            let items: Vec<serde_json::Map<String, serde_json::Value>> =
+                serde_saphyr::from_str(kind.example).unwrap_or_else(|e| panic!("{}: {e}", kind.name));
+            let arguments = items[0][kind.name].clone();
+            let step = (kind.parse)(arguments.clone()).unwrap_or_else(|e| panic!("{}: {e}", kind.name));
+            assert!(!step.summary().is_empty());
+
+            let mut generator = schemars::SchemaGenerator::default();
+            let root = (kind.schema)(&mut generator);
+            let definitions = generator.take_definitions(true);
+            let name = root.get("$ref").and_then(|r| r.as_str()).and_then(|r| r.rsplit('/').next()).unwrap_or("");
+            let schema = definitions.get(name).unwrap_or_else(|| root.as_value());
+            let properties = schema["properties"].as_object().unwrap_or_else(|| panic!("{}: {schema}", kind.name));
+            for key in arguments.as_object().unwrap().keys() {
+                assert!(properties.contains_key(key), "{}: the schema has no `{key}`", kind.name);
+            }
+            assert_eq!(schema["additionalProperties"], false, "{}", kind.name);
+            for (key, about) in properties {
+                let text = about.get("description").and_then(|d| d.as_str()).unwrap_or("");
+                assert!(!text.is_empty(), "{}.{key} has no description", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_say_the_limits() {
+        let mut generator = schemars::SchemaGenerator::default();
+        let _ = (vmknic::KIND.schema)(&mut generator);
+        let all = serde_json::to_string(generator.definitions()).unwrap();
+        for word in ["9190", "3600", "dhcp", "hardware", "netmask"] {
+            assert!(all.contains(word), "{word} is not in {all}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! VMkernel network interfaces. The one that carries the session is changed detached on the host, with a timer
 //! that puts the old one back: a wrong address must not cost a walk to the machine.
 
+mod build;
 mod plan;
 mod spec;
 #[cfg(test)]

@@ -6,28 +6,13 @@ use ipnet::Ipv4Net;
 
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::mac::Mac;
-use crate::esxi::net::{self, AddressType, DEFAULT_NETSTACK, Ipv4, Portgroup, Route};
+use crate::esxi::net::{self, DEFAULT_NETSTACK, Ipv4, Portgroup, Route};
 use crate::esxi::{Command, Version};
 
 use super::super::network::{self, Carrier, Interfaces};
 use super::super::step::{Action, Change, Detached, Seen, StepError};
+use super::build::{Build, current, on_link, remove, route, same_address, set_ipv4};
 use super::{Addressing, MacWanted, Presence, Vmknic, netstack_list, network_opt, route_list};
-
-/// An interface as a whole: enough to make it anew.
-#[derive(Debug, Clone, PartialEq)]
-struct Build {
-    portgroup: String,
-    mac: Option<Mac>,
-    mtu: Option<u32>,
-    netstack: String,
-    ipv4: Addressing,
-    dhcp_dns: bool,
-    gateway_option: bool,
-    enabled: bool,
-    tags: Vec<String>,
-    /// Network (`default`, or address and prefix) and gateway.
-    routes: Vec<(String, Ipv4Addr)>,
-}
 
 /// Everything observed that a plan needs.
 struct Observed<'a> {
@@ -225,87 +210,6 @@ fn default_route<'a>(seen: &'a Observed<'_>) -> Option<&'a Route> {
     seen.stack_routes.as_ref().and_then(|r| r.iter().find(|r| r.network == "default"))
 }
 
-fn remove(name: &str) -> Command {
-    Command::esxcli("network ip interface remove").opt("-i", name)
-}
-
-fn set_ipv4(name: &str, ipv4: &Addressing, dhcp_dns: bool, gateway_option: bool) -> Command {
-    let set = Command::esxcli("network ip interface ipv4 set").opt("-i", name);
-    match ipv4 {
-        Addressing::None => set.words("-t none"),
-        Addressing::Dhcp if dhcp_dns => set.words("-t dhcp -P true"),
-        Addressing::Dhcp => set.words("-t dhcp"),
-        Addressing::Static { address, netmask, gateway } => {
-            let set = set.words("-t static").opt("-I", address.to_string()).opt("-N", netmask.to_string());
-            match gateway.filter(|_| gateway_option) {
-                Some(g) => set.opt("-g", g.to_string()),
-                None => set,
-            }
-        }
-    }
-}
-
-/// Adds or removes a route. A route that is there already, or gone already because its interface went, is no
-/// failure: reading again decides.
-fn route(verb: &'static str, network: &str, gateway: Ipv4Addr, netstack: &str) -> Command {
-    let command =
-        Command::esxcli("network ip route ipv4").words(verb).opt("-n", network).opt("-g", gateway.to_string());
-    let command = if netstack == DEFAULT_NETSTACK { command } else { network_opt(command, netstack) };
-    Command::raw(format!("{{ {} || true; }}", command.text()))
-}
-
-impl Build {
-    /// The commands that make it, when it is not there.
-    fn commands(&self, name: &str) -> Vec<Command> {
-        let add = Command::esxcli("network ip interface add").opt("-i", name);
-        let mut add = net::name_opt(add, "-p", "--portgroup-name", &self.portgroup);
-        if let Some(mac) = self.mac {
-            add = add.opt("-M", mac.to_string());
-        }
-        if let Some(mtu) = self.mtu {
-            add = add.opt("-m", mtu.to_string());
-        }
-        if self.netstack != DEFAULT_NETSTACK {
-            add = network_opt(add, &self.netstack);
-        }
-        let mut out = vec![add];
-        if self.ipv4 != Addressing::None {
-            out.push(set_ipv4(name, &self.ipv4, self.dhcp_dns, self.gateway_option));
-        }
-        for tag in &self.tags {
-            out.push(Command::esxcli("network ip interface tag add").opt("-i", name).opt("-t", tag));
-        }
-        for (network, gateway) in &self.routes {
-            out.push(route("add", network, *gateway, &self.netstack));
-        }
-        if !self.enabled {
-            out.push(Command::esxcli("network ip interface set").opt("-i", name).words("-e false"));
-        }
-        out
-    }
-}
-
-/// The IPv4 settings as they are.
-fn current(row: Option<&Ipv4>) -> Addressing {
-    match row {
-        Some(Ipv4 { kind: AddressType::Dhcp, .. }) => Addressing::Dhcp,
-        Some(Ipv4 { address: Some(address), netmask: Some(netmask), gateway, .. }) => {
-            Addressing::Static { address: *address, netmask: *netmask, gateway: *gateway }
-        }
-        _ => Addressing::None,
-    }
-}
-
-/// Whether the settings are as wanted, the gateway left aside.
-fn same_address(now: &Addressing, want: &Addressing) -> bool {
-    match (now, want) {
-        (Addressing::Static { address: a, netmask: m, .. }, Addressing::Static { address: b, netmask: n, .. }) => {
-            (a, m) == (b, n)
-        }
-        (a, b) => a == b,
-    }
-}
-
 fn differences(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> {
     let name = want.name.as_str();
     let Some(now) = seen.faces.vmknic(name) else { return Ok(Vec::new()) };
@@ -419,10 +323,6 @@ fn keep_gateway(want: &Addressing, old: &Addressing) -> Addressing {
         }
         _ => want.clone(),
     }
-}
-
-fn on_link(address: Ipv4Addr, netmask: Ipv4Addr, gateway: Ipv4Addr) -> bool {
-    Ipv4Net::with_netmask(address, netmask).is_ok_and(|n| n.contains(&gateway))
 }
 
 /// Routes set by hand over this interface: they go when it goes.
