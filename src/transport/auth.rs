@@ -22,6 +22,9 @@ pub(super) const MAX_FAILURES: usize = 5;
 /// A keyboard-interactive exchange has one round that asks and perhaps an empty one; more is not a login.
 const MAX_ROUNDS: usize = 8;
 
+/// The end of every refusal.
+const NOT_AGAIN: &str = "Nothing is tried again, since repeated failures lock accounts";
+
 /// Why a connection ended, as far as it is known.
 #[derive(Debug, Clone)]
 pub(super) enum Closed {
@@ -310,7 +313,13 @@ impl<H: Handler, E: Ending> Login<'_, H, E> {
             Some(Closed::NoMethodLeft) => TransportError::Refused {
                 host: self.target.name.clone(),
                 user: self.target.user.clone(),
-                detail: format!("the server takes no login that esxprep knows{}", self.attempts()),
+                detail: match self.tried.as_slice() {
+                    [] => "the server would take no login that esxprep knows".to_owned(),
+                    tried => format!(
+                        "tried {} (refused); the server would take nothing more on this connection. {NOT_AGAIN}",
+                        tried.join(", ")
+                    ),
+                },
             },
             Some(Closed::Lost(reason)) => self.lost(&format!("{during}: {reason}")),
             None => self.lost(during),
@@ -352,7 +361,8 @@ impl<H: Handler, E: Ending> Login<'_, H, E> {
                  or RSA key",
             );
         }
-        detail.push_str(". Nothing is tried again, since repeated failures lock accounts");
+        detail.push_str(". ");
+        detail.push_str(NOT_AGAIN);
         TransportError::Refused { host, user, detail }
     }
 }

@@ -173,8 +173,8 @@ impl ShellChannel {
     }
 }
 
-/// Opens a session channel and starts `command` on it; on a server that takes no command, a shell that is told to
-/// become it.
+/// Opens a session channel and starts `command` on it; on a server that takes no command, the login's own shell,
+/// which is told to become it.
 pub(super) async fn open_with(
     connection: &Connection,
     command: &str,
@@ -202,8 +202,12 @@ pub(super) async fn open_with(
         if !granted(&mut channel).await.ok_or_else(|| lost("the server closed it"))? {
             return Err(NotOpened::Failed(protocol(connection, "it refuses both a command and a shell".to_owned())));
         }
-        let line = format!("exec {command}\n");
-        channel.data_bytes(line.into_bytes()).await.map_err(|error| lost(&error.to_string()))?;
+        if command != SHELL {
+            // Whoever opens this waits for a first word before sending more: what a shell has read ahead of `exec`
+            // would be lost.
+            let line = format!("exec {command}\n");
+            channel.data_bytes(line.into_bytes()).await.map_err(|error| lost(&error.to_string()))?;
+        }
         Ok(channel)
     };
     match timeout(limit, opening).await {

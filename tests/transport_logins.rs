@@ -1,0 +1,502 @@
+//! Logins and host keys: against OpenSSH's server for keys, agent and known_hosts; against a server of our own for
+//! what needs passwords, since it can count every attempt.
+
+mod transport_support;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use esxprep::transport::target::{Credential, HostKeyCheck};
+use esxprep::transport::{Connector, Payload, RusshConnector, Target, TransportError};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, Session};
+use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::ChildStdin;
+use transport_support::{Sshd, one, signal, text};
+
+const PASSWORD: &str = "s3cret $#' word";
+
+/// How the server of our own behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A hidden prompt, then a round without any.
+    ZeroPrompts,
+    /// Two hidden prompts in one round.
+    Several,
+    /// A prompt whose answer would be shown.
+    Echo,
+    /// A code after the password.
+    SecondFactor,
+    /// The password method only.
+    PasswordOnly,
+    /// Both ways to give a password.
+    Both,
+    /// Nothing but keys.
+    KeysOnly,
+    /// The connection ends while the password is being judged.
+    HangsUp,
+    /// No command, only a shell, which greets.
+    ShellOnly,
+}
+
+#[derive(Clone)]
+struct Far {
+    mode: Mode,
+    attempts: Arc<Mutex<Vec<String>>>,
+    inputs: Arc<Mutex<HashMap<ChannelId, ChildStdin>>>,
+}
+
+impl Far {
+    fn note(&self, attempt: &str) {
+        self.attempts.lock().unwrap().push(attempt.to_owned());
+    }
+
+    fn verdict(&self, good: bool) -> Auth {
+        if good { Auth::Accept } else { Auth::Reject { proceed_with_methods: None, partial_success: false } }
+    }
+
+    async fn shell(&self, channel: ChannelId, session: &mut Session, command: &str) {
+        let mut child = tokio::process::Command::new("/bin/sh")
+            .args(["-c", command])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.inputs.lock().unwrap().insert(channel, child.stdin.take().unwrap());
+        let (mut out, mut err, handle) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), session.handle());
+        let stderr_handle = handle.clone();
+        let stderr = tokio::spawn(async move {
+            let mut piece = vec![0; 4096];
+            while let Ok(n @ 1..) = err.read(&mut piece).await {
+                let _ = stderr_handle.extended_data(channel, 1, piece[..n].to_vec()).await;
+            }
+        });
+        tokio::spawn(async move {
+            let mut piece = vec![0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut piece).await {
+                let _ = handle.data(channel, piece[..n].to_vec()).await;
+            }
+            let _ = stderr.await;
+            let code = child.wait().await.unwrap().code().unwrap_or(255);
+            let _ = handle.exit_status_request(channel, code as u32).await;
+            let _ = handle.close(channel).await;
+        });
+    }
+}
+
+fn prompts(list: &[(&'static str, bool)]) -> Auth {
+    let list: Vec<(Cow<'static, str>, bool)> = list.iter().map(|(text, echo)| (Cow::Borrowed(*text), *echo)).collect();
+    Auth::Partial { name: "".into(), instructions: "".into(), prompts: list.into() }
+}
+
+impl server::Handler for Far {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
+        self.note("password");
+        if self.mode == Mode::HangsUp {
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(self.verdict(password == PASSWORD))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        let Some(response) = response else {
+            self.note("start");
+            return Ok(match self.mode {
+                Mode::Several => prompts(&[("Password: ", false), ("Repeat: ", false)]),
+                Mode::Echo => prompts(&[("User name: ", true)]),
+                _ => prompts(&[("Password: ", false)]),
+            });
+        };
+        let answers: Vec<String> = response.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect();
+        self.note(&format!("answers {}", answers.len()));
+        let good = answers.iter().all(|answer| answer == PASSWORD);
+        Ok(match (self.mode, answers.len()) {
+            (Mode::ZeroPrompts, 1) if good => prompts(&[]),
+            (Mode::SecondFactor, 1) if good => prompts(&[("Verification code: ", false)]),
+            (Mode::Several, 2) | (Mode::Both | Mode::ShellOnly, 1) | (Mode::ZeroPrompts, 0) => self.verdict(good),
+            _ => self.verdict(false),
+        })
+    }
+
+    async fn auth_publickey_offered(&mut self, _: &str, _: server::PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        self.note("key");
+        Ok(self.verdict(false))
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        if self.mode == Mode::ShellOnly {
+            return session.channel_failure(id);
+        }
+        session.channel_success(id)?;
+        self.shell(id, session, std::str::from_utf8(data).unwrap()).await;
+        Ok(())
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        session.channel_success(id)?;
+        self.shell(id, session, "echo 'The time and date of this login have been sent to the logs.'; exec /bin/sh")
+            .await;
+        Ok(())
+    }
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        let input = self.inputs.lock().unwrap().remove(&id);
+        if let Some(mut input) = input {
+            let _ = input.write_all(data).await;
+            self.inputs.lock().unwrap().insert(id, input);
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, id: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        self.inputs.lock().unwrap().remove(&id);
+        Ok(())
+    }
+}
+
+/// A running server of our own: a target for it, and what was tried on it.
+struct Counting {
+    target: Target,
+    attempts: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Counting {
+    async fn start(mode: Mode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        transport_support::keygen(&folder.path().join("host"), "ecdsa", "");
+        transport_support::keygen(&folder.path().join("mine"), "ed25519", "");
+        let key = russh::keys::load_secret_key(folder.path().join("host"), None).unwrap();
+        let methods: &[MethodKind] = match mode {
+            Mode::PasswordOnly | Mode::HangsUp => &[MethodKind::Password],
+            Mode::Both => &[MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive],
+            Mode::KeysOnly => &[MethodKind::PublicKey],
+            _ => &[MethodKind::PublicKey, MethodKind::KeyboardInteractive],
+        };
+        let config = Arc::new(server::Config {
+            keys: vec![key],
+            methods: MethodSet::from(methods),
+            auth_rejection_time: Duration::ZERO,
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            ..server::Config::default()
+        });
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let far = Far { mode, attempts: Arc::clone(&attempts), inputs: Arc::default() };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (config, far) = (Arc::clone(&config), far.clone());
+                tokio::spawn(async move {
+                    if let Ok(session) = server::run_stream(config, stream, far).await {
+                        let _ = session.await;
+                    }
+                });
+            }
+        });
+        let mut target = Target::new("esx-a", "127.0.0.1");
+        target.port = port;
+        target.host_key = HostKeyCheck { accept_new: true, known_hosts: vec![folder.path().join("known")], pin: None };
+        target.credentials = vec![password(PASSWORD)];
+        Self { target, attempts, _folder: folder }
+    }
+
+    fn attempts(&self) -> Vec<String> {
+        self.attempts.lock().unwrap().clone()
+    }
+}
+
+fn password(text: &str) -> Credential {
+    Credential::Password(SecretString::from(text.to_owned()))
+}
+
+async fn refused(target: &Target) -> TransportError {
+    refused_by(&RusshConnector::new(), target).await
+}
+
+async fn refused_by(connector: &RusshConnector, target: &Target) -> TransportError {
+    match connector.connect(target).await {
+        Ok(_) => panic!("that login should not have worked"),
+        Err(error) => error,
+    }
+}
+
+async fn works(target: &Target) {
+    works_with(&RusshConnector::new(), target).await;
+}
+
+async fn works_with(connector: &RusshConnector, target: &Target) {
+    let mut shell = connector.connect(target).await.unwrap();
+    assert_eq!(text(&one(&mut shell, "echo in").await.unwrap().stdout), "in\n");
+    shell.close().await;
+}
+
+#[tokio::test]
+async fn passwords_by_every_way_a_server_asks() {
+    for (mode, expected) in [
+        (Mode::ZeroPrompts, vec!["start", "answers 1", "answers 0"]),
+        (Mode::Several, vec!["start", "answers 2"]),
+        (Mode::PasswordOnly, vec!["password"]),
+        (Mode::Both, vec!["start", "answers 1"]),
+    ] {
+        let far = Counting::start(mode).await;
+        works(&far.target).await;
+        assert_eq!(far.attempts(), expected, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_given_once() {
+    for (mode, expected) in [
+        (Mode::ZeroPrompts, vec!["start", "answers 1"]),
+        (Mode::Several, vec!["start", "answers 2"]),
+        (Mode::PasswordOnly, vec!["password"]),
+        (Mode::Both, vec!["start", "answers 1"]),
+    ] {
+        let mut far = Counting::start(mode).await;
+        far.target.credentials = vec![password("wrong one")];
+        let error = refused(&far.target).await;
+        let TransportError::Refused { host, user, detail } = &error else { panic!("{mode:?}: {error}") };
+        assert_eq!((host.as_str(), user.as_str()), ("esx-a", "root"));
+        assert!(detail.contains("password") && detail.contains("server would take"), "{detail}");
+        assert!(!format!("{error:?}").contains("wrong one"), "the error shows the password");
+        assert_eq!(far.attempts(), expected, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn questions_that_are_not_for_a_password_stay_without_it() {
+    let far = Counting::start(Mode::Echo).await;
+    let error = refused(&far.target).await;
+    assert!(matches!(&error, TransportError::Refused { detail, .. } if detail.contains("User name")), "{error}");
+    assert_eq!(far.attempts(), ["start"]);
+    let far = Counting::start(Mode::SecondFactor).await;
+    let error = refused(&far.target).await;
+    assert!(
+        matches!(&error, TransportError::Refused { detail, .. } if detail.contains("Verification code")),
+        "{error}"
+    );
+    assert_eq!(far.attempts(), ["start", "answers 1"]);
+}
+
+#[tokio::test]
+async fn what_the_server_does_not_take_is_not_sent() {
+    let mut far = Counting::start(Mode::KeysOnly).await;
+    let error = refused(&far.target).await;
+    assert!(
+        matches!(&error, TransportError::Refused { detail, .. } if detail.contains("would take publickey")),
+        "{error}"
+    );
+    assert!(far.attempts().is_empty());
+    far.target.credentials.clear();
+    let error = refused(&far.target).await;
+    assert!(matches!(&error, TransportError::Credential { detail, .. } if detail.contains("publickey")), "{error}");
+    let mut far = Counting::start(Mode::PasswordOnly).await;
+    let key = Credential::Key { path: far._folder.path().join("mine"), passphrase: None };
+    far.target.credentials.insert(0, key);
+    works(&far.target).await;
+    assert_eq!(far.attempts(), ["password"]);
+}
+
+#[tokio::test]
+async fn a_connection_lost_in_a_login_is_no_wrong_password() {
+    let far = Counting::start(Mode::HangsUp).await;
+    let error = refused(&far.target).await;
+    assert!(matches!(error, TransportError::Lost { .. }), "{error}");
+    assert_eq!(far.attempts(), ["password"]);
+}
+
+#[tokio::test]
+async fn a_server_without_commands_and_with_a_greeting() {
+    let far = Counting::start(Mode::ShellOnly).await;
+    let mut shell = RusshConnector::new().connect(&far.target).await.unwrap();
+    assert_eq!(text(&one(&mut shell, "echo clean").await.unwrap().stdout), "clean\n");
+    let to = far._folder.path().join("file");
+    let data: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    shell.upload(&Payload::Bytes(data.clone()), to.to_str().unwrap(), 0o600, &mut |_| {}).await.unwrap();
+    assert_eq!(fs::read(to).unwrap(), data);
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_and_encrypted_ones() {
+    let sshd = Sshd::start("");
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        works(&Target { credentials: vec![sshd.key(kind)], ..sshd.target() }).await;
+    }
+    let encrypted = |passphrase: Option<&str>| Target {
+        credentials: vec![Credential::Key {
+            path: sshd.path("encrypted"),
+            passphrase: passphrase.map(|text| SecretString::from(text.to_owned())),
+        }],
+        ..sshd.target()
+    };
+    works(&encrypted(Some("open sesame"))).await;
+    for (passphrase, words) in [(None, "no passphrase is given"), (Some("close sesame"), "wrong passphrase")] {
+        let error = refused(&encrypted(passphrase)).await;
+        assert!(matches!(&error, TransportError::Credential { detail, .. } if detail.contains(words)), "{error}");
+        assert!(!format!("{error:?}").contains("close sesame"));
+    }
+    let error = refused(&Target { credentials: vec![sshd.key("nowhere")], ..sshd.target() }).await;
+    assert!(matches!(&error, TransportError::Credential { detail, .. } if detail.contains("nowhere")), "{error}");
+    // A credential that cannot be used does not stop the next one.
+    works(&Target { credentials: vec![sshd.key("nowhere"), sshd.key("stranger"), sshd.key("rsa")], ..sshd.target() })
+        .await;
+    let error = refused(&Target { credentials: vec![sshd.key("stranger")], ..sshd.target() }).await;
+    assert!(error.to_string().contains(&sshd.fingerprint("stranger")), "{error}");
+}
+
+/// An ssh-agent of the test's own.
+struct Agent {
+    pid: u32,
+    socket: String,
+}
+
+impl Agent {
+    fn start(sshd: &Sshd) -> Self {
+        let socket = sshd.path("agent").to_str().unwrap().to_owned();
+        let out = Command::new("ssh-agent").args(["-a", &socket, "-s"]).output().unwrap();
+        let said = text(&out.stdout);
+        let pid = said.split("SSH_AGENT_PID=").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
+        Self { pid, socket }
+    }
+
+    fn add(&self, sshd: &Sshd, name: &str) {
+        let added = Command::new("ssh-add").arg("-q").arg(sshd.path(name)).env("SSH_AUTH_SOCK", &self.socket).status();
+        assert!(added.unwrap().success());
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        signal("TERM", self.pid);
+    }
+}
+
+#[tokio::test]
+async fn the_agent_and_its_limits() {
+    let sshd = Sshd::start("");
+    let agent = Agent::start(&sshd);
+    let connector = RusshConnector::new().with_agent(&agent.socket);
+    let target = Target { credentials: vec![Credential::Agent], ..sshd.target() };
+    let error = refused_by(&connector, &target).await;
+    assert!(matches!(&error, TransportError::Credential { detail, .. } if detail.contains("holds no key")), "{error}");
+    agent.add(&sshd, "stranger");
+    agent.add(&sshd, "rsa");
+    works_with(&connector, &target).await;
+
+    // More keys than the server has patience for: stop before it hangs up, and say so.
+    for n in 0..8 {
+        transport_support::keygen(&sshd.path(&format!("other{n}")), "ed25519", "");
+    }
+    drop(agent);
+    std::thread::sleep(Duration::from_millis(100));
+    let _ = fs::remove_file(sshd.path("agent"));
+    let agent = Agent::start(&sshd);
+    for n in 0..8 {
+        agent.add(&sshd, &format!("other{n}"));
+    }
+    let connector = RusshConnector::new().with_agent(&agent.socket);
+    let error = refused_by(&connector, &target).await;
+    let TransportError::Refused { detail, .. } = &error else { panic!("{error}") };
+    assert!(detail.contains("3 more keys of the agent"), "{detail}");
+    assert_eq!(detail.matches("(refused)").count(), 5, "{detail}");
+    // A place is kept for the credential after it.
+    works_with(&connector, &Target { credentials: vec![Credential::Agent, sshd.key("ecdsa")], ..sshd.target() }).await;
+
+    let error = refused_by(&RusshConnector::new().with_agent(sshd.path("no agent")), &target).await;
+    assert!(matches!(&error, TransportError::Credential { detail, .. } if detail.contains("no SSH agent")), "{error}");
+
+    // A server with less patience says so itself.
+    let strict = Sshd::start("MaxAuthTries 2");
+    let target = Target { credentials: vec![Credential::Agent], ..strict.target() };
+    let error = refused_by(&connector, &target).await;
+    assert!(matches!(&error, TransportError::Refused { detail, .. } if detail.contains("Too many")), "{error}");
+}
+
+fn checked(sshd: &Sshd, known_hosts: &str) -> Target {
+    let file = sshd.path("known_hosts");
+    fs::write(&file, known_hosts).unwrap();
+    Target { host_key: HostKeyCheck { pin: None, known_hosts: vec![file], accept_new: false }, ..sshd.target() }
+}
+
+#[tokio::test]
+async fn host_keys_known_hashed_changed_revoked_and_new() {
+    let sshd = Sshd::start("");
+    let name = format!("[127.0.0.1]:{}", sshd.port);
+    // Whatever single type is on record is asked for, though the server has three.
+    for kind in ["host_ed25519", "host_ecdsa", "host_rsa"] {
+        works(&checked(&sshd, &format!("{name} {}\n", sshd.public(kind)))).await;
+    }
+    works(&checked(&sshd, &format!("[127.0.0.*]:*\t{}\n", sshd.public("host_rsa").replace(' ', "\t")))).await;
+    let target = checked(&sshd, &format!("{name} {}\n", sshd.public("host_rsa")));
+    let file = sshd.path("known_hosts");
+    let hashed = Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).stderr(Stdio::null()).status().unwrap();
+    assert!(hashed.success() && fs::read_to_string(&file).unwrap().starts_with("|1|"));
+    works(&target).await;
+
+    let error = refused(&checked(&sshd, &format!("# x\n{name} {}\n", sshd.public("stranger")))).await;
+    let TransportError::HostKey { host, detail } = &error else { panic!("{error}") };
+    assert_eq!(host, "host1");
+    for part in [&sshd.fingerprint("stranger"), &sshd.fingerprint("host_ed25519"), "line 2", "known_hosts"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    let mut changed = checked(&sshd, &format!("{name} {}\n", sshd.public("stranger")));
+    changed.host_key.accept_new = true;
+    assert!(matches!(refused(&changed).await, TransportError::HostKey { .. }));
+
+    let line = sshd.public("host_rsa");
+    let error = refused(&checked(&sshd, &format!("{name} {line}\n@revoked * {line}\n"))).await;
+    assert!(matches!(&error, TransportError::HostKey { detail, .. } if detail.contains("@revoked")), "{error}");
+
+    let mut new = checked(&sshd, "");
+    let error = refused(&new).await;
+    assert!(error.to_string().contains("--accept-new") && error.to_string().contains(&sshd.fingerprint("host_ecdsa")));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    new.host_key.accept_new = true;
+    works(&new).await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{name} {}\n", sshd.public("host_ecdsa")));
+    new.host_key.accept_new = false;
+    works(&new).await;
+}
+
+#[tokio::test]
+async fn pinned_keys_are_found_among_several() {
+    let sshd = Sshd::start("");
+    let pinned = |pin: String| Target {
+        host_key: HostKeyCheck { pin: Some(pin), known_hosts: vec![sshd.path("none")], accept_new: true },
+        ..sshd.target()
+    };
+    for kind in ["host_ed25519", "host_ecdsa", "host_rsa"] {
+        works(&pinned(sshd.public(kind))).await;
+        works(&pinned(sshd.fingerprint(kind))).await;
+    }
+    for pin in [sshd.public("stranger"), sshd.fingerprint("stranger")] {
+        let error = refused(&pinned(pin)).await;
+        let TransportError::HostKey { detail, .. } = &error else { panic!("{error}") };
+        assert!(detail.contains(&sshd.fingerprint("stranger")) && detail.contains("is pinned"), "{detail}");
+    }
+    assert!(!sshd.path("none").exists(), "a pinned key needs no file");
+}
