@@ -129,7 +129,7 @@ async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> 
     let mut known: BTreeSet<String> = options.extra_vars.keys().cloned().collect();
     known.extend(inventory.hosts.iter().flat_map(|h| h.vars.keys().cloned()));
     if args.hosts.sim.is_some() {
-        known.extend(crate::sim::variables().iter().map(|v| (*v).to_owned()));
+        known.insert(crate::sim::sample::VARIABLE.to_owned());
     }
     let playbook = Playbook::load(&args.playbook, &known).map_err(Failure::Problems)?;
     if let Some(run) = &args.resume {
@@ -143,7 +143,7 @@ async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> 
     let patterns = if args.hosts.sim.is_some() { &[][..] } else { &playbook.hosts };
     let selected: Vec<Host> = inventory
         .select(patterns, args.hosts.limit.as_deref())
-        .map_err(|e| Failure::Text(e.to_string()))?
+        .map_err(Failure::Problems)?
         .into_iter()
         .cloned()
         .collect();

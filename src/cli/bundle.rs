@@ -42,7 +42,7 @@ pub fn bundle(args: &BundleArgs) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["VIB", "Version", "Vendor", "Claims", "Signed", "Live install", "Maintenance mode", "Payload bytes"]);
     for vib in &software.vibs {
         table.add_row([

@@ -43,7 +43,7 @@ async fn show(args: &FactsArgs) -> Result<u8, Failure> {
     if let Some(running) = &sim.0 {
         inventory = args.hosts.simulated(running.hosts())?;
     }
-    let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(|e| Failure::Text(e.to_string()))?;
+    let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(Failure::Problems)?;
     let connector = Arc::new(RusshConnector::default());
     let (mut shown, mut failed) = (0, 0);
     for host in hosts {

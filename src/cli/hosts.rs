@@ -1,5 +1,6 @@
 //! Where hosts come from: an inventory, a list, or hosts simulated for this run.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -70,8 +71,12 @@ impl HostArgs {
 
     /// The inventory of simulated hosts that run now.
     pub fn simulated(&self, hosts: &[HostInfo]) -> Result<Inventory, Failure> {
-        let yaml = crate::sim::inventory_yaml(hosts);
-        let mut inventory = Inventory::parse(&yaml, "simulated hosts").map_err(Failure::Problems)?;
+        let unwritable = |e: std::io::Error| Failure::Text(format!("cannot write the inventory of the simulated hosts: {e}"));
+        // A temporary file is its owner's alone.
+        let mut file = tempfile::Builder::new().suffix(".yml").tempfile().map_err(unwritable)?;
+        file.write_all(crate::sim::inventory_yaml(hosts).as_bytes()).map_err(unwritable)?;
+        let path = file.path().to_string_lossy();
+        let mut inventory = Inventory::load(&path).map_err(Failure::Problems)?;
         self.adjust(&mut inventory)?;
         Ok(inventory)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::Mutex;
 
 use super::events::EventKind;
-use super::prepare::prepare;
+use super::prepare::{Progress, prepare};
 use super::run::Context;
 use crate::steps::{Artifacts, Input};
 
@@ -30,8 +30,13 @@ impl ArtifactStore {
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut progress = |doing: &str, position: u64, length: Option<u64>| {
-            ctx.emit(EventKind::Phase { host: host.to_owned(), doing: doing.to_owned(), position: Some(position), length });
+        let mut progress = |progress: Progress| {
+            let (doing, position, length) = match progress {
+                Progress::Download { url, position, length } => (format!("downloading {url}"), Some(position), length),
+                Progress::Inspect { path } => (format!("inspecting {}", path.display()), None, None),
+                Progress::Note(text) => return ctx.emit(EventKind::Note { host: None, text }),
+            };
+            ctx.emit(EventKind::Phase { host: host.to_owned(), doing, position, length });
         };
         let found = prepare(&wanted, &self.base, &self.cache, &mut progress).await.map_err(|e| e.to_string())?;
         for input in wanted {

@@ -408,7 +408,7 @@ impl HostRun {
                     let changed = !matches!(status, Status::Ok);
                     self.register(def, json!({"changed": changed, "skipped": false, "failed": false}), done.registered);
                     let note = done.notes.join("; ");
-                    if done.waits && self.ctx.options.mode == Mode::Apply {
+                    if done.waits && step.verifiable() && self.ctx.options.mode == Mode::Apply {
                         self.waiting.push(Waiting { step, number: def.number, kind: def.kind.name, name: name.clone() });
                     }
                     report(self, status, if changed { shown(&done.changes) } else { Vec::new() }, None, Some(note).filter(|n| !n.is_empty()));
@@ -479,7 +479,7 @@ impl HostRun {
         if acts {
             self.generation += 1;
         }
-        if step.verifiable() && acts {
+        if step.verifiable() && !step.proved_by_reboot() && acts {
             let left = self.look(step).await?.map_err(|e| Acted::Failed(format!("after the change, looking again: {e}")))?;
             let still: Vec<&Change> = left.iter().filter(|c| !(c.actions.is_empty() && c.effect.reboot)).collect();
             if !still.is_empty() {

@@ -26,7 +26,6 @@ pub struct HostFacts {
     pub running_vms: Vec<String>,
     /// The host's own address at which this session came in, from `SSH_CONNECTION`.
     pub session_address: Option<String>,
-    /// The address that this session comes from as the host sees it, from `SSH_CONNECTION`.
     /// The address from which this session came, as the host sees it: the first word of `SSH_CONNECTION`. Behind
     /// NAT it is the gateway's. Steps that narrow the firewall must keep it.
     pub client_address: Option<String>,
@@ -69,7 +68,6 @@ impl HostFacts {
             running_vms: Vec::new(),
             session_address: Some("192.0.2.11".into()),
             client_address: Some("192.0.2.1".into()),
-            client_address: Some("192.0.2.200".into()),
         }
     }
 }

@@ -93,6 +93,17 @@ fn split_message(text: &str) -> Option<(String, &str)> {
     None
 }
 
+impl Fault {
+    /// What can be broken, for `--help`.
+    pub fn help() -> String {
+        let mut text = String::from("Break something, NAME[=VALUE][@HOST]; may be given several times:\n");
+        for (form, about) in FAULTS {
+            text.push_str(&format!("\n  {form}\n          {about}"));
+        }
+        text
+    }
+}
+
 impl FromStr for Fault {
     type Err = SimError;
 

@@ -19,6 +19,7 @@ mod keys;
 mod machine;
 mod options;
 mod password;
+pub mod sample;
 mod session;
 mod shim;
 mod sshd;
@@ -66,6 +67,8 @@ impl Sim {
         let lock = lock(&base)?;
         // Programs with another root and working directory are given this path.
         let base = base.canonicalize().doing("find", &base)?;
+        let sample = base.join("esx-ui-stand-in.vib");
+        std::fs::write(&sample, sample::host_client().doing("make", &sample)?).doing("write", &sample)?;
         let tools = base.join("toolbox");
         let busybox = !options.without_busybox;
         let toolbox = blocking(move || {
@@ -92,7 +95,7 @@ impl Sim {
             sim.stop().await;
             return Err(error);
         }
-        sim.infos = sim.hosts.iter().map(|host| info(host)).collect();
+        sim.infos = sim.hosts.iter().map(|host| info(host, &sample)).collect();
         Ok(sim)
     }
 
@@ -156,7 +159,7 @@ async fn start_host(
     Ok(host)
 }
 
-fn info(host: &SimHost) -> HostInfo {
+fn info(host: &SimHost, sample: &Path) -> HostInfo {
     let (version, host_key) = host.with_state(|state, keys| {
         let ecdsa = state.sshd_profile().host_keys.iter().any(|name| name.starts_with("ecdsa"));
         (state.version().to_string(), keys.public_line(ecdsa))
@@ -169,5 +172,6 @@ fn info(host: &SimHost) -> HostInfo {
         password: host.password.clone(),
         host_key,
         version,
+        host_client_vib: sample.to_path_buf(),
     }
 }

@@ -80,6 +80,8 @@ pub struct HostInfo {
     pub host_key: String,
     /// Full version, as 6.5.0.
     pub version: String,
+    /// A stand-in for a Host Client update on this machine, for playbooks that want one.
+    pub host_client_vib: PathBuf,
 }
 
 /// The inventory of these hosts with pinned host keys. It holds passwords: keep the file to its owner (mode 0600).
@@ -89,13 +91,16 @@ pub fn inventory_yaml(hosts: &[HostInfo]) -> String {
     let mut yaml = String::from("# Simulated hosts. The passwords below open nothing else.\nhosts:\n");
     for host in hosts {
         yaml.push_str(&format!(
-            "  {}:\n    address: {}\n    port: {}\n    user: {}\n    password: {}\n    host_key: {}\n",
+            "  {}:\n    address: {}\n    port: {}\n    user: {}\n    password: {}\n    host_key: {}\n    \
+             vars: {{{}: {}}}\n",
             host.name,
             quoted(&host.address),
             host.port,
             host.user,
             quoted(&host.password),
-            quoted(&host.host_key)
+            quoted(&host.host_key),
+            super::sample::VARIABLE,
+            quoted(&host.host_client_vib.to_string_lossy()),
         ));
     }
     yaml
@@ -115,6 +120,7 @@ mod tests {
             password: "a\"b: #c".into(),
             host_key: "ecdsa-sha2-nistp256 AAAA".into(),
             version: "6.5.0".into(),
+            host_client_vib: "/tmp/a.vib".into(),
         };
         let value: serde_json::Value = serde_saphyr::from_str(&inventory_yaml(&[host])).unwrap();
         let esx1 = &value["hosts"]["esx1"];

@@ -298,6 +298,10 @@ impl Step for Run {
         self.spec.read_only || self.spec.creates.is_some() || self.spec.unless.is_some()
     }
 
+    fn proved_by_reboot(&self) -> bool {
+        self.spec.reboot
+    }
+
     fn register(&self, seen: &Seen<'_>, ran: &[(Command, Output)]) -> Value {
         let command = self.command();
         let output = match ran.iter().rev().find(|(c, _)| *c == command) {

@@ -37,6 +37,11 @@ pub trait Step: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether only the state after the next boot proves the change, so that reading at once proves nothing.
+    fn proved_by_reboot(&self) -> bool {
+        false
+    }
+
     /// What `register` keeps beside `changed`: from the reads, and from the actions' outputs if any ran.
     fn register(&self, _seen: &Seen<'_>, _ran: &[(Command, Output)]) -> serde_json::Value {
         serde_json::Value::Null
@@ -298,6 +303,9 @@ pub struct Artifact {
     pub text: Option<String>,
 }
 
+/// Makes a step from its arguments; the error carries the path to the bad value.
+pub type ParseStep = fn(serde_json::Value) -> Result<Box<dyn Step>, serde_path_to_error::Error<serde_json::Error>>;
+
 /// A kind of step: its name in YAML, how to make one, its schema and its documentation.
 pub struct Kind {
     /// The key in YAML.
@@ -307,7 +315,7 @@ pub struct Kind {
     /// A complete example in YAML, one list item; a test loads it.
     pub example: &'static str,
     /// Makes the step from its arguments; the error carries the path to the bad value.
-    pub parse: fn(serde_json::Value) -> Result<Box<dyn Step>, serde_path_to_error::Error<serde_json::Error>>,
+    pub parse: ParseStep,
     /// The JSON Schema of its arguments.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }

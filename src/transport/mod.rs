@@ -54,7 +54,7 @@ pub enum Payload {
 
 /// A logged-in session with one host.
 #[async_trait]
-pub trait Shell: Send {
+pub trait Shell: Send + Sync {
     /// Runs commands that do not depend on each other: one round trip. Replies come in the order of the
     /// requests; `done` is called with the index of each as it ends.
     async fn batch(
