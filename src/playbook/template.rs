@@ -38,11 +38,7 @@ pub struct Use {
 
 // `{# #}` would swallow the `${#name}` of shell scripts; YAML has its own comments.
 static SYNTAX: LazyLock<SyntaxConfig> = LazyLock::new(|| {
-    SyntaxConfig::builder()
-        .comment_delimiters("{##", "##}")
-        .keep_trailing_newline(true)
-        .build()
-        .unwrap_or_default()
+    SyntaxConfig::builder().comment_delimiters("{##", "##}").keep_trailing_newline(true).build().unwrap_or_default()
 });
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -224,16 +220,89 @@ fn range(span: minijinja::machinery::Span) -> Range<usize> {
 }
 
 const FILTERS: &[&str] = &[
-    "abs", "attr", "batch", "bool", "capitalize", "default", "dictsort", "first", "float", "groupby", "indent", "int",
-    "items", "join", "last", "length", "lines", "list", "lower", "map", "max", "min", "pprint", "reject",
-    "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice", "sort", "split", "string", "sum",
-    "title", "tojson", "trim", "unique", "upper", "version_ge", "version_gt", "version_le", "version_lt",
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "version_ge",
+    "version_gt",
+    "version_le",
+    "version_lt",
 ];
 const TESTS: &[&str] = &[
-    "boolean", "defined", "divisibleby", "endingwith", "eq", "even", "false", "filter", "float", "ge", "gt", "in",
-    "integer", "iterable", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd", "safe", "sameas",
-    "sequence", "startingwith", "string", "test", "true", "undefined", "upper", "version", "version_eq", "version_ge",
-    "version_gt", "version_le", "version_lt",
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "safe",
+    "sameas",
+    "sequence",
+    "startingwith",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
+    "version",
+    "version_eq",
+    "version_ge",
+    "version_gt",
+    "version_le",
+    "version_lt",
 ];
 
 impl Walk {
@@ -464,7 +533,8 @@ mod tests {
     #[test]
     fn names_in_use_with_their_places() {
         let names = |t: &str, e| {
-            let mut n: Vec<String> = uses(t, e).unwrap().into_iter().map(|u| u.path.join(".") + if u.soft { "?" } else { "" }).collect();
+            let mut n: Vec<String> =
+                uses(t, e).unwrap().into_iter().map(|u| u.path.join(".") + if u.soft { "?" } else { "" }).collect();
             n.sort();
             n
         };

@@ -122,7 +122,8 @@ impl Reader<'_> {
                 }
                 continue;
             }
-            if self.draft.unknown.iter().any(|u| u.starts_with(&way)) || self.holes.iter().any(|h| h.starts_with(&way)) {
+            if self.draft.unknown.iter().any(|u| u.starts_with(&way)) || self.holes.iter().any(|h| h.starts_with(&way))
+            {
                 return None;
             }
             if self.settle(&way, parse) {
@@ -161,6 +162,9 @@ impl Reader<'_> {
         if leaves.len() > 64 {
             return false;
         }
+        if leaves.len() > 1 {
+            return self.settle_together(way, leaves, parse);
+        }
         for leaf in leaves {
             let Some(now) = at(&self.draft.value, &leaf).cloned() else { continue };
             for other in self.readings(&leaf, &now) {
@@ -168,6 +172,46 @@ impl Reader<'_> {
                     put(&mut self.draft.value, &leaf, other);
                     return true;
                 }
+            }
+        }
+        false
+    }
+
+    /// Serde's untagged enums do not say which part they dislike: all readings of all scalars are tried together,
+    /// within reason.
+    fn settle_together<T>(
+        &mut self,
+        way: &Way,
+        leaves: Vec<Way>,
+        parse: &dyn Fn(Value) -> Result<T, PathError>,
+    ) -> bool {
+        const MOST_TRIALS: usize = 600;
+        let mut choices: Vec<(Way, Vec<Value>)> = Vec::new();
+        for leaf in leaves {
+            let Some(now) = at(&self.draft.value, &leaf).cloned() else { continue };
+            let mut all = self.readings(&leaf, &now);
+            if !all.is_empty() {
+                all.insert(0, now);
+                choices.push((leaf, all));
+            }
+        }
+        let trials = choices.iter().try_fold(1usize, |n, (_, all)| n.checked_mul(all.len())).unwrap_or(usize::MAX);
+        for mut number in 1..trials.min(MOST_TRIALS) {
+            let mut trial = self.draft.value.clone();
+            for (leaf, all) in &choices {
+                put(&mut trial, leaf, all[number % all.len()].clone());
+                number /= all.len();
+            }
+            let better = match parse(trial.clone()) {
+                Ok(_) => true,
+                Err(e) => {
+                    let now = self::way(&trial, e.path());
+                    !now.starts_with(way) && !way.starts_with(&now)
+                }
+            };
+            if better {
+                self.draft.value = trial;
+                return true;
             }
         }
         false
