@@ -282,7 +282,7 @@ pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Inventory, Problem
             span.map_or_else(|| Problem::nowhere(why.clone()), |s| Problem::at(s, why.clone(), "asked for here")),
         )
     })?;
-    let mut made: Vec<(String, Vec<String>, IndexMap<String, Value>, Wanted)> = Vec::new();
+    let mut made = Vec::new();
     for (name, section) in &hosts {
         let mine = groups_of(name, section, &groups);
         let mut layers: Vec<&Section<'_>> = vec![&defaults];

@@ -10,6 +10,7 @@ mod ssh_config;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -96,6 +97,11 @@ impl Inventory {
             return Err(problem.help("-i takes a YAML file, or a list: -i esx1,root@192.0.2.12:2222").into());
         }
         list::load(spec, around)
+    }
+
+    /// Names of all variables that any host has: what a playbook may use beside its own.
+    pub fn var_names(&self) -> BTreeSet<String> {
+        self.hosts.iter().flat_map(|h| h.vars.keys().cloned()).collect()
     }
 
     /// The hosts that match patterns (none: all), narrowed by `limit`, in the order of the inventory.

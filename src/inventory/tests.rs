@@ -124,6 +124,7 @@ fn defaults_groups_and_hosts_later_ones_win() {
     assert!(lab.hosts.iter().all(|h| password(h) == "s3cret-env"));
     assert!(!format!("{lab:?} {lab:#?}").contains("s3cret"), "{lab:?}");
     assert_eq!(lab.warnings, [""; 0]);
+    assert_eq!(lab.var_names().into_iter().collect::<Vec<_>>(), ["level", "site", "vlan"]);
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Checker<'_> {
                 problems.push(problem);
             });
         }
-        if let Some(node) = detail.for_each.as_ref().filter(|n| n.seq().is_some()) {
+        if let Some(node) = detail.for_each.as_ref().filter(|n| n.scalar().is_none()) {
             super::vars::switch_words(node, "for_each", problems);
         }
         self.types(step, expectation, problems);

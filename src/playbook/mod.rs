@@ -4,6 +4,7 @@
 mod bind;
 mod check;
 mod load;
+mod names;
 mod problem;
 mod scalar;
 mod schema;

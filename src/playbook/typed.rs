@@ -246,7 +246,7 @@ impl Reader<'_> {
             Value::Null => return Vec::new(),
             other => other.to_string(),
         };
-        if (!rendered && written.style != Style::Plain) || (!rendered && scalar::is_null(&text)) {
+        if !rendered && (written.style != Style::Plain || scalar::is_null(&text)) {
             return Vec::new();
         }
         let mode = matches!(way.last(), Some(Part::Key(k)) if k == "mode");
@@ -277,7 +277,10 @@ impl Reader<'_> {
     fn missing(&mut self, way: &Way, field: &str) {
         let what = if way.is_empty() { self.draft.what.clone() } else { "this".into() };
         let span = self.place(way);
-        self.problems.push(Problem::at(&span, format!("{what} needs the key `{field}`"), format!("no `{field}` here")));
+        let problem = Problem::at(&span, format!("{what} needs the key `{field}`"), format!("no `{field}` here"));
+        let bare = way.is_empty() && self.draft.node.is_null();
+        let help = bare.then(|| "nothing is indented below it: its arguments belong there".to_owned());
+        self.problems.push(problem.maybe_help(help));
     }
 
     fn whole(&self) -> Span {
@@ -286,7 +289,8 @@ impl Reader<'_> {
 
     fn place(&self, way: &Way) -> Span {
         if way.is_empty() {
-            return self.whole();
+            let written = self.draft.node.scalar().is_some_and(|s| !s.text.is_empty());
+            return if written { self.draft.node.span.clone() } else { self.whole() };
         }
         match locate(self.draft.node, way) {
             Some((node, _)) if node.scalar().is_some_and(|s| s.text.is_empty()) || node.scalar().is_none() => {
@@ -346,6 +350,10 @@ impl Reader<'_> {
             Some(expected) if message.starts_with("invalid ") => {
                 let label = if secret { "wrong type".into() } else { format!("this is {}", shown()) };
                 Problem::at(&span, format!("{what} wants {expected}"), label)
+            }
+            _ if message.starts_with("data did not match any variant") => {
+                Problem::at(&span, format!("{what}: this fits none of its forms"), "a key or a type is wrong in here")
+                    .help("`esxprep schema playbook` describes every form")
             }
             // A type's own check says it in its own words.
             _ if secret => Problem::at(&span, format!("{what} is not valid"), "this value"),
