@@ -28,11 +28,8 @@ pub fn draft<'a>(
     problems: &mut Vec<Problem>,
 ) -> Draft<'a> {
     let mut draft = Draft { node, key, what, value: Value::Null, unknown: Default::default() };
-    let value = if node.is_null() {
-        typed::nothing()
-    } else {
-        fill(node, &Way::new(), resolver, known, &mut draft, problems)
-    };
+    let value =
+        if node.is_null() { typed::nothing() } else { fill(node, &Way::new(), resolver, known, &mut draft, problems) };
     draft.value = value;
     draft
 }
@@ -86,8 +83,7 @@ pub fn bind(book: &Playbook, step: &StepDef, scope: &Scope<'_>) -> Result<Vec<Bo
         entries.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect()
     };
     let (given, defaults) = (values(&detail.given), values(&detail.defaults));
-    let mut fixed: Context =
-        scope.registered.iter().map(|(k, v)| (k.clone(), template::value(v))).collect();
+    let mut fixed: Context = scope.registered.iter().map(|(k, v)| (k.clone(), template::value(v))).collect();
     fixed.insert("host".into(), template::value(scope.facts));
     fixed.insert("inventory_hostname".into(), minijinja::Value::from(scope.inventory_name));
     let mut resolver = Resolver::new(vec![&given, scope.vars, &defaults], fixed);
@@ -155,7 +151,8 @@ fn title(node: &Node, resolver: &mut Resolver<'_>) -> Result<String, Vec<Problem
 /// Tells the items of a loop apart where the step's name does not.
 fn mark(name: &mut String, node: Option<&Node>, loop_var: &str, item: &Value) {
     let Some(text) = node.and_then(|n| n.scalar()).map(|s| s.text.as_str()) else { return };
-    let tells = template::uses(text, false).is_ok_and(|u| u.iter().any(|u| u.path[0] == loop_var || u.path[0] == "item_index"));
+    let tells =
+        template::uses(text, false).is_ok_and(|u| u.iter().any(|u| u.path[0] == loop_var || u.path[0] == "item_index"));
     if !tells {
         let shown = match item {
             Value::String(s) => super::problem_text(s),
@@ -175,7 +172,11 @@ fn unmet(node: &Node, resolver: &mut Resolver<'_>) -> Result<Option<String>, Vec
             Some(b) => b,
             None if word.is_empty() => false,
             None => {
-                let problem = Problem::at(&node.span, "a condition wants true or false", format!("this is the text `{}`", super::problem_text(word)));
+                let problem = Problem::at(
+                    &node.span,
+                    "a condition wants true or false",
+                    format!("this is the text `{}`", super::problem_text(word)),
+                );
                 return Err(vec![problem.help("compare it with something: `name == 'value'`")]);
             }
         },
@@ -190,7 +191,11 @@ fn items(node: &Node, resolver: &mut Resolver<'_>) -> Result<Vec<Value>, Vec<Pro
         NodeValue::Scalar(s) if s.style == Style::Plain && !is_template(&s.text) || !is_template(&s.text) => resolver
             .eval(&s.text)
             .and_then(|v| {
-                serde_json::to_value(v).map_err(|e| template::Fault { message: e.to_string(), range: 0..s.text.len(), help: None })
+                serde_json::to_value(v).map_err(|e| template::Fault {
+                    message: e.to_string(),
+                    range: 0..s.text.len(),
+                    help: None,
+                })
             })
             .map_err(|f| vec![at_place(node, f)])?,
         _ => {
@@ -215,7 +220,12 @@ fn items(node: &Node, resolver: &mut Resolver<'_>) -> Result<Vec<Value>, Vec<Pro
     }
 }
 
-fn one(book: &Playbook, step: &StepDef, resolver: &mut Resolver<'_>, item: Option<&Value>) -> Result<Bound, Vec<Problem>> {
+fn one(
+    book: &Playbook,
+    step: &StepDef,
+    resolver: &mut Resolver<'_>,
+    item: Option<&Value>,
+) -> Result<Bound, Vec<Problem>> {
     let detail = &step.detail;
     let mut problems = Vec::new();
     let mut read = |node: &Node, key: Option<&Span>, kind: &'static Kind, what: String, resolver: &mut Resolver<'_>| {

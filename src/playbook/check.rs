@@ -12,7 +12,7 @@ use super::scalar::switch_word;
 use super::steps::Detail;
 use super::template::{self, Context, Fault, Use};
 use super::typed;
-use super::vars::{Resolver, RESERVED, templates};
+use super::vars::{RESERVED, Resolver, template_keys, templates};
 use super::yaml::{Entry, Node, NodeValue};
 use super::{Playbook, StepDef};
 use crate::esxi::{HostFacts, Version};
@@ -85,7 +85,10 @@ impl Checker<'_> {
                     let root = used.path[0].as_str();
                     if matches!(root, "item" | "item_index") {
                         problems.push(self.no_loop(node, &used));
-                    } else if !self.vars.contains_key(root) && !self.extra.contains(root) && !self.registered.contains_key(root) {
+                    } else if !self.vars.contains_key(root)
+                        && !self.extra.contains(root)
+                        && !self.registered.contains_key(root)
+                    {
                         self.unknown(node, &used, &[], problems);
                     }
                 }
@@ -122,7 +125,8 @@ impl Checker<'_> {
 
     fn no_loop(&self, node: &Node, used: &Use) -> Problem {
         let name = &used.path[0];
-        let problem = Problem::at(&node.inside(used.range.clone()), format!("`{name}` is only known in a loop"), "no loop here");
+        let problem =
+            Problem::at(&node.inside(used.range.clone()), format!("`{name}` is only known in a loop"), "no loop here");
         problem.help("give the step a `for_each`")
     }
 
@@ -177,7 +181,8 @@ impl Checker<'_> {
     ) -> BTreeSet<String> {
         let detail = &step.detail;
         let mut needs = BTreeSet::new();
-        let mut look = |node: &Node, text: &str, expression: bool, in_loop: bool| match template::uses(text, expression) {
+        let mut look = |node: &Node, text: &str, expression: bool, in_loop: bool| match template::uses(text, expression)
+        {
             Err(faults) => problems.extend(faults.into_iter().map(|f| at_place(node, f))),
             Ok(uses) => {
                 for used in uses {
@@ -206,7 +211,13 @@ impl Checker<'_> {
         for node in detail.name.iter().chain([&detail.args]).chain(&detail.expect) {
             templates(node, &mut |node, text| look(node, text, false, looping));
         }
-        if let Some(node) = detail.for_each.as_ref().filter(|n| n.seq().is_some()) {
+        for node in [&detail.args].into_iter().chain(&detail.expect) {
+            template_keys(node, &mut |key, span| {
+                let problem = Problem::at(span, format!("`{key}`: templates work in values, not in keys"), "a key");
+                problems.push(problem);
+            });
+        }
+        if let Some(node) = detail.for_each.as_ref().filter(|n| n.scalar().is_none()) {
             super::vars::switch_words(node, "for_each", problems);
         }
         self.types(step, expectation, problems);
@@ -230,7 +241,8 @@ impl Checker<'_> {
                 return;
             }
             if detail.for_each.is_some() && !own {
-                let problem = Problem::at(&node.inside(used.range.clone()), "this loop's item has another name", "not `item`");
+                let problem =
+                    Problem::at(&node.inside(used.range.clone()), "this loop's item has another name", "not `item`");
                 problems.push(problem.help(format!("`loop_var` calls it `{}`", detail.loop_var)));
             } else if !used.soft {
                 problems.push(self.no_loop(node, used));
@@ -249,7 +261,11 @@ impl Checker<'_> {
                 continue;
             }
             let number = by.first().copied().unwrap_or_default();
-            let when = if number == step.number { "this step itself".to_owned() } else { format!("step {number}, which comes later") };
+            let when = if number == step.number {
+                "this step itself".to_owned()
+            } else {
+                format!("step {number}, which comes later")
+            };
             let via = if registered == name { String::new() } else { format!(" (which `{name}` refers to)") };
             let problem = Problem::at(
                 &node.inside(used.range.clone()),
@@ -276,8 +292,10 @@ impl Checker<'_> {
     /// Checks the types of what is known now.
     fn types(&self, step: &StepDef, expectation: Option<&'static crate::steps::Kind>, problems: &mut Vec<Problem>) {
         let detail = &step.detail;
-        let given: IndexMap<String, Value> = detail.given.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect();
-        let defaults: IndexMap<String, Value> = detail.defaults.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect();
+        let given: IndexMap<String, Value> =
+            detail.given.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect();
+        let defaults: IndexMap<String, Value> =
+            detail.defaults.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect();
         let known = |name: &str| {
             let mut behind = BTreeSet::new();
             self.behind(name, detail, &mut behind);
@@ -319,7 +337,11 @@ impl Checker<'_> {
         if expectation.is_none()
             && let Some(node) = detail.expect.first()
         {
-            problems.push(Problem::at(&node.span, "expectations need the kind of step `assert`, and there is none", "here"));
+            problems.push(Problem::at(
+                &node.span,
+                "expectations need the kind of step `assert`, and there is none",
+                "here",
+            ));
         }
     }
 }

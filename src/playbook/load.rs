@@ -60,6 +60,17 @@ struct Around {
 pub fn load(path: &Path, extra: &BTreeSet<String>, kinds: &Kinds<'_>) -> Result<Playbook, Vec<Problem>> {
     let shown = path.display().to_string();
     let root = yaml::read(path, &shown)?;
+    load_root(path, &root, extra, kinds)
+}
+
+/// Loads a playbook whose file is parsed already.
+pub fn load_root(
+    path: &Path,
+    root: &Node,
+    extra: &BTreeSet<String>,
+    kinds: &Kinds<'_>,
+) -> Result<Playbook, Vec<Problem>> {
+    let shown = path.display().to_string();
     let mut loader = Loader {
         kinds,
         problems: Vec::new(),
@@ -69,7 +80,11 @@ pub fn load(path: &Path, extra: &BTreeSet<String>, kinds: &Kinds<'_>) -> Result<
         registers: Vec::new(),
     };
     let Some(map) = root.map() else {
-        let problem = Problem::at(&root.span, format!("a playbook is a mapping, and this is {}", root.describe()), "not a mapping");
+        let problem = Problem::at(
+            &root.span,
+            format!("a playbook is a mapping, and this is {}", root.describe()),
+            "not a mapping",
+        );
         return Err(vec![problem.help("put the steps under a key: `steps:`")]);
     };
     let problems = &mut loader.problems;
@@ -93,11 +108,8 @@ pub fn load(path: &Path, extra: &BTreeSet<String>, kinds: &Kinds<'_>) -> Result<
         choice(n, "reboot", &all, problems)
     });
     let on_running_vms = get("on_running_vms").and_then(|n| {
-        let all = [
-            ("fail", OnRunningVms::Fail),
-            ("shutdown", OnRunningVms::Shutdown),
-            ("suspend", OnRunningVms::Suspend),
-        ];
+        let all =
+            [("fail", OnRunningVms::Fail), ("shutdown", OnRunningVms::Shutdown), ("suspend", OnRunningVms::Suspend)];
         choice(n, "on_running_vms", &all, problems)
     });
     let no_vars = IndexMap::new();
@@ -134,7 +146,11 @@ fn canonical(path: &Path) -> PathBuf {
 fn variables<'n>(node: Option<&'n Node>, problems: &mut Vec<Problem>) -> Option<&'n IndexMap<String, Entry>> {
     let node = node.filter(|n| !n.is_null())?;
     if node.map().is_none() {
-        let problem = Problem::at(&node.span, "`vars` wants a mapping of names and values", format!("this is {}", node.describe()));
+        let problem = Problem::at(
+            &node.span,
+            "`vars` wants a mapping of names and values",
+            format!("this is {}", node.describe()),
+        );
         problems.push(problem.help("write one `name: value` a line, without `- `"));
     }
     node.map()
@@ -167,7 +183,11 @@ fn release_lines(node: &Node, problems: &mut Vec<Problem>) -> Vec<String> {
                     Ok(version) => format!("write the release line, without updates: \"{}\"", version.line()),
                     Err(_) => "write it like this: esxi: [\"6.5\", \"7.0\"]".into(),
                 };
-                let problem = Problem::at(&node.span, "`esxi` wants release lines such as 6.5 or 8.0", format!("this is {}", node.describe()));
+                let problem = Problem::at(
+                    &node.span,
+                    "`esxi` wants release lines such as 6.5 or 8.0",
+                    format!("this is {}", node.describe()),
+                );
                 problems.push(problem.help(help));
             }
         }
@@ -181,7 +201,8 @@ impl Loader<'_> {
             if node.is_null() {
                 self.problems.push(Problem::at(&node.span, "there are no steps", "an empty list"));
             } else {
-                let problem = Problem::at(&node.span, format!("steps are a list, and this is {}", node.describe()), "not a list");
+                let problem =
+                    Problem::at(&node.span, format!("steps are a list, and this is {}", node.describe()), "not a list");
                 self.problems.push(problem.help("start each step with `- `"));
             }
             return;
@@ -254,7 +275,8 @@ impl Loader<'_> {
         let id = canonical(&path);
         if let Some(first) = self.open.iter().position(|(p, _)| *p == id) {
             let chain: Vec<&str> = self.open[first..].iter().map(|(_, s)| s.as_str()).chain([shown.as_str()]).collect();
-            let problem = Problem::at(span, "files include each other in a circle", "back to a file that is being read");
+            let problem =
+                Problem::at(span, "files include each other in a circle", "back to a file that is being read");
             self.problems.push(problem.help(chain.join(" -> ")));
             return;
         }
@@ -290,7 +312,8 @@ impl Loader<'_> {
             None => self.list(&root, &inner),
             Some(map) => {
                 for (key, entry) in map.iter().filter(|(k, _)| !["steps", "vars", "name"].contains(&k.as_str())) {
-                    let problem = Problem::at(&entry.key, format!("an included file has no key `{key}`"), "unknown key");
+                    let problem =
+                        Problem::at(&entry.key, format!("an included file has no key `{key}`"), "unknown key");
                     self.problems.push(problem.help(did_you_mean(key, ["steps", "vars"], "known keys")));
                 }
                 if let Some(vars) = variables(map.get("vars").map(|e| &e.node), &mut self.problems) {

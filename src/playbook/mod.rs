@@ -4,6 +4,7 @@
 mod bind;
 mod check;
 mod load;
+mod names;
 mod problem;
 mod scalar;
 mod schema;
@@ -23,11 +24,11 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 pub use problem::{Problem, Problems, SourceFile, Span};
-pub(crate) use problem::{did_you_mean, is_secret_key};
+pub(crate) use problem::{did_you_mean, nearest};
 pub(crate) use scalar::is_template;
 pub use schema::schema;
-pub use vars::{merge_vars, parse_extra};
 pub(crate) use vars::plain_vars;
+pub use vars::{merge_vars, parse_extra};
 
 use crate::esxi::HostFacts;
 use crate::steps::{Kind, Step};
@@ -131,6 +132,12 @@ impl Playbook {
         load::load(path, extra, &load::Kinds::product()).map_err(Problems::from)
     }
 
+    /// Loads a playbook from text, as if it were the file `path`; includes are relative to it.
+    pub fn from_text(path: &Path, text: &str, extra: &BTreeSet<String>) -> Result<Self, Problems> {
+        let root = yaml::parse_bytes(&path.display().to_string(), text.as_bytes())?;
+        load::load_root(path, &root, extra, &load::Kinds::product()).map_err(Problems::from)
+    }
+
     /// Binds a step: evaluates `when` and `for_each`, renders templates, checks the types. A loop gives one
     /// [`Bound`] an item, and an empty one none.
     pub fn bind(&self, step: &StepDef, scope: &Scope<'_>) -> Result<Vec<Bound>, Problems> {
@@ -153,7 +160,11 @@ impl StepDef {
 
 impl std::fmt::Debug for Playbook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Playbook").field("name", &self.name).field("path", &self.path).field("steps", &self.steps).finish_non_exhaustive()
+        f.debug_struct("Playbook")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
     }
 }
 

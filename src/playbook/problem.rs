@@ -261,6 +261,8 @@ pub struct Problems(pub Vec<miette::Report>);
 impl From<Vec<Problem>> for Problems {
     fn from(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.span().map(|s| (s.file.name().to_owned(), s.start)));
+        // A file that is included twice, or a loop, finds the same thing again.
+        problems.dedup_by_key(|p| (p.span().map(|s| (s.file.name().to_owned(), s.start)), p.message.clone()));
         Self(problems.into_iter().map(miette::Report::new).collect())
     }
 }

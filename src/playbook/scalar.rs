@@ -62,8 +62,7 @@ pub fn is_base_sixty(text: &str) -> bool {
     let mut parts = text.trim_start_matches(['-', '+']).split(':');
     let head = parts.next().is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
     let mut rest = parts.peekable();
-    head && rest.peek().is_some()
-        && rest.all(|p| matches!(p.len(), 1 | 2) && p.parse::<u8>().is_ok_and(|n| n < 60))
+    head && rest.peek().is_some() && rest.all(|p| matches!(p.len(), 1 | 2) && p.parse::<u8>().is_ok_and(|n| n < 60))
 }
 
 /// A whole number where one is wanted: also `1_000`, `0x1F`, `0o17` and `+5`. Never `0755` or `22:30`.
@@ -102,11 +101,24 @@ mod tests {
     #[test]
     fn only_what_all_agree_on_is_not_text() {
         for (text, value) in [
-            ("true", json!(true)), ("FALSE", json!(false)), ("~", json!(null)), ("", json!(null)),
-            ("42", json!(42)), ("-7", json!(-7)), ("0", json!(0)), ("18446744073709551615", json!(u64::MAX)),
-            ("no", json!("no")), ("on", json!("on")), ("0755", json!("0755")), ("1.10", json!("1.10")),
-            ("1_000", json!("1_000")), ("22:30", json!("22:30")), ("0x1F", json!("0x1F")), ("-0", json!("-0")),
-            ("12345678901234567890123", json!("12345678901234567890123")), (".inf", json!(".inf")),
+            ("true", json!(true)),
+            ("FALSE", json!(false)),
+            ("~", json!(null)),
+            ("", json!(null)),
+            ("42", json!(42)),
+            ("-7", json!(-7)),
+            ("0", json!(0)),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("no", json!("no")),
+            ("on", json!("on")),
+            ("0755", json!("0755")),
+            ("1.10", json!("1.10")),
+            ("1_000", json!("1_000")),
+            ("22:30", json!("22:30")),
+            ("0x1F", json!("0x1F")),
+            ("-0", json!("-0")),
+            ("12345678901234567890123", json!("12345678901234567890123")),
+            (".inf", json!(".inf")),
         ] {
             assert_eq!(untyped(text), value, "{text}");
         }

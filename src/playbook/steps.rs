@@ -35,16 +35,22 @@ pub struct Detail {
 }
 
 /// Keys that any step may have.
-pub const COMMON: &[&str] = &[
-    "name", "when", "tags", "for_each", "loop_var", "retries", "delay", "timeout", "register", "expect",
-];
+pub const COMMON: &[&str] =
+    &["name", "when", "tags", "for_each", "loop_var", "retries", "delay", "timeout", "register", "expect"];
 /// Keys of an include.
 pub const INCLUDE: &[&str] = &["include", "name", "when", "tags", "vars"];
 
 /// Words of other tools for ours.
 const FOREIGN: &[(&str, &str)] = &[
-    ("loop", "for_each"), ("with_items", "for_each"), ("foreach", "for_each"), ("if", "when"), ("until", "expect"),
-    ("verify", "expect"), ("tag", "tags"), ("retry", "retries"), ("loop_control", "loop_var"),
+    ("loop", "for_each"),
+    ("with_items", "for_each"),
+    ("foreach", "for_each"),
+    ("if", "when"),
+    ("until", "expect"),
+    ("verify", "expect"),
+    ("tag", "tags"),
+    ("retry", "retries"),
+    ("loop_control", "loop_var"),
 ];
 
 /// The parts of a step that is not an include.
@@ -79,7 +85,8 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
             return Some(Written::new(kind, node.span.clone(), args));
         }
         _ => {
-            let problem = Problem::at(&node.span, format!("a step is a mapping, and this is {}", node.describe()), "not a step");
+            let problem =
+                Problem::at(&node.span, format!("a step is a mapping, and this is {}", node.describe()), "not a step");
             problems.push(problem.help("a step looks like this: `- vib: {name: esx-ui, path: esx-ui.vib}`"));
             return None;
         }
@@ -93,8 +100,12 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
         match ((kinds.find)(key), &found) {
             (Some(kind), None) => found = Some((kind, entry)),
             (Some(kind), Some((first, at))) => {
-                let problem = Problem::at(&entry.key, format!("a step does one thing, and this one names `{}` and `{}`", first.name, kind.name), "a second kind")
-                    .also(&at.key, "the first");
+                let problem = Problem::at(
+                    &entry.key,
+                    format!("a step does one thing, and this one names `{}` and `{}`", first.name, kind.name),
+                    "a second kind",
+                )
+                .also(&at.key, "the first");
                 problems.push(problem.help("make two steps of it: start this line with its own `- `"));
             }
             (None, _) => strange.push((key, &entry.key)),
@@ -112,9 +123,8 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
     };
     for (key, span) in strange {
         let foreign = FOREIGN.iter().find(|(f, _)| *f == key).map(|(_, ours)| format!("here it is called `{ours}`"));
-        let help = foreign.unwrap_or_else(|| {
-            did_you_mean(key, COMMON.iter().copied(), "besides its kind, a step has these keys")
-        });
+        let help = foreign
+            .unwrap_or_else(|| did_you_mean(key, COMMON.iter().copied(), "besides its kind, a step has these keys"));
         let deeper = args.node.map().is_some_and(|m| m.is_empty()) || args.node.is_null();
         let mut problem = Problem::at(span, format!("a step has no key `{key}`"), "unknown key").help(help);
         if deeper {
@@ -169,7 +179,11 @@ impl Written {
         self.tags = get("tags").map(|n| words(n, "tags", problems)).unwrap_or_default();
         if let Some(node) = get("for_each") {
             if node.is_null() {
-                problems.push(Problem::at(&node.span, "`for_each` wants a list, a mapping or an expression", "nothing"));
+                problems.push(Problem::at(
+                    &node.span,
+                    "`for_each` wants a list, a mapping or an expression",
+                    "nothing",
+                ));
             } else {
                 self.detail.for_each = Some(node.clone());
             }
@@ -180,7 +194,11 @@ impl Written {
             match vars::bad_name(&name) {
                 Some(why) => problems.push(Problem::at(&node.span, format!("`loop_var`: {why}"), "this name")),
                 None if get("for_each").is_none() => {
-                    problems.push(Problem::at(&node.span, "`loop_var` names the item of a loop, and there is none", "no `for_each`"));
+                    problems.push(Problem::at(
+                        &node.span,
+                        "`loop_var` names the item of a loop, and there is none",
+                        "no `for_each`",
+                    ));
                 }
                 None => self.detail.loop_var = name,
             }
@@ -188,7 +206,11 @@ impl Written {
         if let Some(node) = get("retries") {
             match node.scalar().and_then(|s| scalar::integer(&s.text)).and_then(|n| n.as_u64()) {
                 Some(n) if n <= 1000 => self.retries = n as u32,
-                _ => problems.push(Problem::at(&node.span, "`retries` wants a whole number from 0 to 1000", format!("this is {}", node.describe()))),
+                _ => problems.push(Problem::at(
+                    &node.span,
+                    "`retries` wants a whole number from 0 to 1000",
+                    format!("this is {}", node.describe()),
+                )),
             }
         }
         if let Some(d) = get("delay").and_then(|n| duration(n, "delay", problems)) {
@@ -210,13 +232,21 @@ impl Written {
                 for item in items {
                     match item.map() {
                         Some(_) => self.detail.expect.push(item.clone()),
-                        None => problems.push(Problem::at(&item.span, "an expectation is a mapping", format!("this is {}", item.describe()))),
+                        None => problems.push(Problem::at(
+                            &item.span,
+                            "an expectation is a mapping",
+                            format!("this is {}", item.describe()),
+                        )),
                     }
                 }
             }
             Some((node, _)) => problems.push(
-                Problem::at(&node.span, "`expect` wants a mapping or a list of mappings", format!("this is {}", node.describe()))
-                    .help("it takes the arguments of the `assert` step"),
+                Problem::at(
+                    &node.span,
+                    "`expect` wants a mapping or a list of mappings",
+                    format!("this is {}", node.describe()),
+                )
+                .help("it takes the arguments of the `assert` step"),
             ),
         }
     }
@@ -227,7 +257,11 @@ pub fn text_of(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<St
     match node.scalar() {
         Some(s) if !node.is_null() => Some(s.text.clone()),
         _ => {
-            problems.push(Problem::at(&node.span, format!("`{key}` wants text"), format!("this is {}", node.describe())));
+            problems.push(Problem::at(
+                &node.span,
+                format!("`{key}` wants text"),
+                format!("this is {}", node.describe()),
+            ));
             None
         }
     }

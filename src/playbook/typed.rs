@@ -122,7 +122,8 @@ impl Reader<'_> {
                 }
                 continue;
             }
-            if self.draft.unknown.iter().any(|u| u.starts_with(&way)) || self.holes.iter().any(|h| h.starts_with(&way)) {
+            if self.draft.unknown.iter().any(|u| u.starts_with(&way)) || self.holes.iter().any(|h| h.starts_with(&way))
+            {
                 return None;
             }
             if self.settle(&way, parse) {
@@ -161,6 +162,9 @@ impl Reader<'_> {
         if leaves.len() > 64 {
             return false;
         }
+        if leaves.len() > 1 {
+            return self.settle_together(way, leaves, parse);
+        }
         for leaf in leaves {
             let Some(now) = at(&self.draft.value, &leaf).cloned() else { continue };
             for other in self.readings(&leaf, &now) {
@@ -168,6 +172,46 @@ impl Reader<'_> {
                     put(&mut self.draft.value, &leaf, other);
                     return true;
                 }
+            }
+        }
+        false
+    }
+
+    /// Serde's untagged enums do not say which part they dislike: all readings of all scalars are tried together,
+    /// within reason.
+    fn settle_together<T>(
+        &mut self,
+        way: &Way,
+        leaves: Vec<Way>,
+        parse: &dyn Fn(Value) -> Result<T, PathError>,
+    ) -> bool {
+        const MOST_TRIALS: usize = 600;
+        let mut choices: Vec<(Way, Vec<Value>)> = Vec::new();
+        for leaf in leaves {
+            let Some(now) = at(&self.draft.value, &leaf).cloned() else { continue };
+            let mut all = self.readings(&leaf, &now);
+            if !all.is_empty() {
+                all.insert(0, now);
+                choices.push((leaf, all));
+            }
+        }
+        let trials = choices.iter().try_fold(1usize, |n, (_, all)| n.checked_mul(all.len())).unwrap_or(usize::MAX);
+        for mut number in 1..trials.min(MOST_TRIALS) {
+            let mut trial = self.draft.value.clone();
+            for (leaf, all) in &choices {
+                put(&mut trial, leaf, all[number % all.len()].clone());
+                number /= all.len();
+            }
+            let better = match parse(trial.clone()) {
+                Ok(_) => true,
+                Err(e) => {
+                    let now = self::way(&trial, e.path());
+                    !now.starts_with(way) && !way.starts_with(&now)
+                }
+            };
+            if better {
+                self.draft.value = trial;
+                return true;
             }
         }
         false
@@ -202,7 +246,7 @@ impl Reader<'_> {
             Value::Null => return Vec::new(),
             other => other.to_string(),
         };
-        if (!rendered && written.style != Style::Plain) || (!rendered && scalar::is_null(&text)) {
+        if !rendered && (written.style != Style::Plain || scalar::is_null(&text)) {
             return Vec::new();
         }
         let mode = matches!(way.last(), Some(Part::Key(k)) if k == "mode");
@@ -233,7 +277,10 @@ impl Reader<'_> {
     fn missing(&mut self, way: &Way, field: &str) {
         let what = if way.is_empty() { self.draft.what.clone() } else { "this".into() };
         let span = self.place(way);
-        self.problems.push(Problem::at(&span, format!("{what} needs the key `{field}`"), format!("no `{field}` here")));
+        let problem = Problem::at(&span, format!("{what} needs the key `{field}`"), format!("no `{field}` here"));
+        let bare = way.is_empty() && self.draft.node.is_null();
+        let help = bare.then(|| "nothing is indented below it: its arguments belong there".to_owned());
+        self.problems.push(problem.maybe_help(help));
     }
 
     fn whole(&self) -> Span {
@@ -242,7 +289,8 @@ impl Reader<'_> {
 
     fn place(&self, way: &Way) -> Span {
         if way.is_empty() {
-            return self.whole();
+            let written = self.draft.node.scalar().is_some_and(|s| !s.text.is_empty());
+            return if written { self.draft.node.span.clone() } else { self.whole() };
         }
         match locate(self.draft.node, way) {
             Some((node, _)) if node.scalar().is_some_and(|s| s.text.is_empty()) || node.scalar().is_none() => {
@@ -302,6 +350,10 @@ impl Reader<'_> {
             Some(expected) if message.starts_with("invalid ") => {
                 let label = if secret { "wrong type".into() } else { format!("this is {}", shown()) };
                 Problem::at(&span, format!("{what} wants {expected}"), label)
+            }
+            _ if message.starts_with("data did not match any variant") => {
+                Problem::at(&span, format!("{what}: this fits none of its forms"), "a key or a type is wrong in here")
+                    .help("`esxprep schema playbook` describes every form")
             }
             // A type's own check says it in its own words.
             _ if secret => Problem::at(&span, format!("{what} is not valid"), "this value"),

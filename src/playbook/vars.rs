@@ -37,8 +37,12 @@ pub fn parse_extra(args: &[String]) -> Result<IndexMap<String, Value>, Problems>
                 Ok(node) => match node.map() {
                     Some(map) => all.extend(plain_vars(map, &mut problems)),
                     None => problems.push(
-                        Problem::at(&node.span, "a file of variables is a mapping of names and values", "not a mapping")
-                            .help("write one `name: value` a line"),
+                        Problem::at(
+                            &node.span,
+                            "a file of variables is a mapping of names and values",
+                            "not a mapping",
+                        )
+                        .help("write one `name: value` a line"),
                     ),
                 },
                 Err(mut found) => problems.append(&mut found),
@@ -200,14 +204,26 @@ impl<'a> Resolver<'a> {
     fn rendered(&mut self, raw: Value) -> Result<Value, Fault> {
         Ok(match raw {
             Value::String(text) if is_template(&text) => self.render(&text)?,
-            Value::Array(items) => {
-                Value::Array(items.into_iter().map(|v| self.rendered(v)).collect::<Result<_, _>>()?)
+            Value::Array(items) => Value::Array(items.into_iter().map(|v| self.rendered(v)).collect::<Result<_, _>>()?),
+            Value::Object(map) => {
+                Value::Object(map.into_iter().map(|(k, v)| Ok((k, self.rendered(v)?))).collect::<Result<_, Fault>>()?)
             }
-            Value::Object(map) => Value::Object(
-                map.into_iter().map(|(k, v)| Ok((k, self.rendered(v)?))).collect::<Result<_, Fault>>()?,
-            ),
             other => other,
         })
+    }
+}
+
+/// Calls `found` for every key in a tree that has a template: keys are taken as they are.
+pub fn template_keys(node: &Node, found: &mut dyn FnMut(&str, &super::Span)) {
+    match &node.value {
+        NodeValue::Scalar(_) => {}
+        NodeValue::Seq(items) => items.iter().for_each(|n| template_keys(n, found)),
+        NodeValue::Map(map) => map.iter().for_each(|(key, entry)| {
+            if is_template(key) {
+                found(key, &entry.key);
+            }
+            template_keys(&entry.node, found);
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 use indexmap::IndexMap;
 
 use super::problem::{Problem, SourceFile, Span, is_secret_key};
@@ -184,10 +184,7 @@ pub fn read(path: &Path, shown: &str) -> Result<Node, Vec<Problem>> {
 /// Parses bytes.
 pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Node, Vec<Problem>> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(vec![Problem::nowhere(format!(
-            "{name} has {} bytes, and the limit is {MAX_BYTES}",
-            bytes.len()
-        ))]);
+        return Err(vec![Problem::nowhere(format!("{name} has {} bytes, and the limit is {MAX_BYTES}", bytes.len()))]);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(&SourceFile::new(name, text)),
@@ -266,9 +263,10 @@ impl<'a> Composer<'a> {
 
     fn syntax(&self, e: &granit_parser::ScanError) -> Problem {
         let text = self.file.text();
-        let at = e.marker().byte_offset().unwrap_or_else(|| {
-            text.char_indices().nth(e.marker().index()).map_or(text.len(), |(byte, _)| byte)
-        });
+        let at = e
+            .marker()
+            .byte_offset()
+            .unwrap_or_else(|| text.char_indices().nth(e.marker().index()).map_or(text.len(), |(byte, _)| byte));
         let mut span = Span::new(self.file, at..at + 1);
         if at >= text.len() {
             // At the end of the file nothing can be shown: point at the last thing written.
@@ -282,8 +280,16 @@ impl<'a> Composer<'a> {
             Some("YAML is indented with spaces, never with tabs".to_owned())
         } else if info.contains("nesting") || info.contains("recursion") || info.contains("limit") {
             Some(format!("nesting deeper than {MAX_DEPTH} levels is refused"))
-        } else if info.contains("uote") {
-            Some("the quote that is opened here is never closed".to_owned())
+        } else if matches!(e.kind(), ErrorKind::UnclosedQuotedScalar) {
+            Some("a quote is opened and never closed".to_owned())
+        } else if matches!(
+            e.kind(),
+            ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar
+        ) {
+            Some(
+                "put the whole value into one pair of quotes; a single quote inside single quotes is written twice"
+                    .to_owned(),
+            )
         } else if info.contains("mapping values") || info.contains("simple key") || info.contains("block mapping key") {
             Some("check the indentation; a value that contains `: ` or starts with `{`, `[`, `*`, `&`, `%` or `@` needs quotes".to_owned())
         } else {
@@ -346,7 +352,10 @@ impl<'a> Composer<'a> {
                     ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
                     ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
                 };
-                Node { span, value: NodeValue::Scalar(Scalar { text: text.into_owned(), style }) }
+                // The parser writes `~` where nothing is written.
+                let text =
+                    if span.start == span.end && style == Style::Plain { String::new() } else { text.into_owned() };
+                Node { span, value: NodeValue::Scalar(Scalar { text, style }) }
             }
             Event::SequenceStart(..) => {
                 let mut items = Vec::new();
