@@ -380,3 +380,50 @@ async fn an_account_without_a_shell_is_explained() {
     assert!(matches!(error, TransportError::Protocol { .. }), "{error}");
     assert!(error.to_string().contains("has no shell") && error.to_string().contains("code 1"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_dropped_half_way_does_not_spoil_the_session() {
+    for extra in ["", "MaxSessions 1"] {
+        let sshd = Sshd::start(extra);
+        let mut shell = connector().connect(&sshd.target()).await.unwrap();
+        let slow = batch(&mut shell, &["sleep 20", "echo a", "echo b", "echo c"]);
+        assert!(tokio::time::timeout(Duration::from_millis(500), slow).await.is_err());
+        let replies = batch(&mut shell, &["echo 1", "echo 2", "echo 3"]).await.unwrap();
+        let said: String = replies.iter().map(|reply| text(&reply.stdout)).collect();
+        assert_eq!(said, "1\n2\n3\n", "{extra}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_session_ends_its_connection() {
+    let sshd = Sshd::start("");
+    let mut shell = connector().connect(&sshd.target()).await.unwrap();
+    let session = text(&one(&mut shell, "echo $PPID").await.unwrap().stdout).trim().to_owned();
+    let alive = || fs::read_to_string(format!("/proc/{session}/cmdline")).is_ok_and(|line| line.contains("sshd"));
+    assert!(alive());
+    drop(shell);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while alive() {
+        assert!(Instant::now() < deadline, "the server still has the connection");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_without_sha256sum_is_compared_by_what_it_has() {
+    let tools = tempfile::tempdir().unwrap();
+    for tool in ["cat", "wc", "rm", "mv", "chmod", "sha1sum"] {
+        std::os::unix::fs::symlink("/usr/bin/busybox", tools.path().join(tool)).unwrap();
+    }
+    let sshd = Sshd::start(&format!("SetEnv PATH={}", tools.path().display()));
+    let mut shell = connector().connect(&sshd.target()).await.unwrap();
+    assert_eq!(one(&mut shell, "sha256sum").await.unwrap().code, 127, "the test's PATH does not hold");
+    let to = sshd.path("copy");
+    let data = Payload::Bytes(b"by sha1".to_vec());
+    shell.upload(&data, to.to_str().unwrap(), 0o600, &mut |_| {}).await.unwrap();
+    assert_eq!(fs::read(&to).unwrap(), b"by sha1");
+    fs::remove_file(tools.path().join("sha1sum")).unwrap();
+    let error = shell.upload(&data, to.to_str().unwrap(), 0o600, &mut |_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("neither sha256sum nor sha1sum"), "{error}");
+    assert_eq!(parts(&sshd), 0);
+}

@@ -399,6 +399,12 @@ async fn load_key(path: PathBuf, passphrase: Option<SecretString>) -> Result<Pri
         russh::keys::Error::KeyIsEncrypted => {
             format!("key {shown} is encrypted and no passphrase is given (`passphrase:` in the inventory, or an agent)")
         }
+        // One ECDSA key in 256: its number has a leading zero byte, which ssh-keygen leaves out and the SSH library
+        // (ssh-key 0.7.0-rc.11) wants to see. Only the agent has another parser.
+        error if error.to_string().contains("length invalid") => format!(
+            "key {shown} cannot be read ({error}); about one ECDSA key in 256 has a form that esxprep's SSH library \
+             does not take: load it into an SSH agent (ssh-add) or make another key"
+        ),
         error if has_passphrase => format!("key {shown}: wrong passphrase, or the file is damaged ({error})"),
         error => format!("key {shown} is not a private key that can be used: {error}"),
     })
@@ -410,6 +416,27 @@ mod tests {
 
     fn prompt(text: &str, echo: bool) -> Prompt {
         Prompt { prompt: text.to_owned(), echo }
+    }
+
+    /// Made by ssh-keygen for this test: its number has 31 bytes.
+    const SHORT: &str = "\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS
+1zaGEyLW5pc3RwMjU2AAAACG5pc3RwMjU2AAAAQQQ5F/t4MZMy6ygDMxdwHXhPVaIo0bNZ
+2d7fttZSuSMahwEUWHT8O/OKP6Bp+/4zM5sgaUj6V/3xObmIxtJAfKtNAAAAoMTTvYTE07
+2EAAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBDkX+3gxkzLrKAMz
+F3AdeE9VoijRs1nZ3t+21lK5IxqHARRYdPw784o/oGn7/jMzmyBpSPpX/fE5uYjG0kB8q0
+0AAAAfO++Ar70LD4CruE92IRGt+D6EwKJeD5gL0WqSkLjmywAAAAVzaG9ydAECAwQ=
+-----END OPENSSH PRIVATE KEY-----
+";
+
+    #[tokio::test]
+    async fn an_ecdsa_key_that_the_library_cannot_read_gets_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("short");
+        std::fs::write(&path, SHORT).unwrap();
+        let problem = load_key(path, None).await.unwrap_err();
+        assert!(problem.contains("ssh-add"), "{problem}");
     }
 
     #[test]

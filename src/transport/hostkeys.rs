@@ -66,6 +66,7 @@ impl Policy {
     pub fn new(check: &HostKeyCheck, address: &str, port: u16) -> Result<Self, String> {
         let pin = check.pin.as_deref().map(parse_pin).transpose()?;
         let own = home().map(|home| home.join(".ssh/known_hosts"));
+        let store = check.known_hosts.first().cloned().or_else(|| own.clone());
         let files: Vec<PathBuf> = if check.known_hosts.is_empty() {
             own.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
         } else {
@@ -75,7 +76,6 @@ impl Policy {
         for file in &files {
             read_file(file, address, port, &mut known)?;
         }
-        let store = files.first().cloned();
         Ok(Self { address: address.to_owned(), port, pin, known, store, accept_new: check.accept_new })
     }
 

@@ -132,6 +132,8 @@ impl RusshShell {
             queue: Mutex::new((0..requests.len()).collect()),
             workers: wanted,
         });
+        // Whoever drops this future half-way leaves commands behind that may hold their channels.
+        let held_up_before = std::mem::replace(&mut self.held_up, true);
         let (results, mut replies) = mpsc::unbounded_channel();
         let mut workers: JoinSet<Outcome> = JoinSet::new();
         let share = work.first_share();
@@ -163,12 +165,13 @@ impl RusshShell {
         }
         let mut failure: Option<TransportError> = None;
         let mut refused = 0;
+        let mut held_up = held_up_before;
         while let Some(outcome) = workers.join_next().await {
             match outcome {
                 Ok(Outcome::Idle(shell)) => self.idle.push(*shell),
                 Ok(Outcome::Refused) => refused += 1,
                 Ok(Outcome::Broken(error)) => {
-                    self.held_up |= matches!(error, TransportError::TimedOut { .. } | TransportError::Protocol { .. });
+                    held_up |= matches!(error, TransportError::TimedOut { .. } | TransportError::Protocol { .. });
                     failure = Some(worse(failure, error));
                 }
                 Err(error) => {
@@ -177,6 +180,7 @@ impl RusshShell {
                 }
             }
         }
+        self.held_up = held_up;
         if refused > 0 {
             self.limit = (wanted - refused).max(1);
         }
