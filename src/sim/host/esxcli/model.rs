@@ -12,8 +12,6 @@ pub(in super::super) enum V {
     L(Vec<String>),
     /// A nested record.
     R(Rec),
-    /// Nested records.
-    Rs(Vec<Rec>),
 }
 
 impl From<&str> for V {
@@ -97,8 +95,6 @@ pub(in super::super) enum Reply {
     Nothing,
     /// One word or sentence.
     Say(String),
-    /// One bare boolean.
-    Bool(bool),
     /// One structure.
     One(Rec),
     /// A list of structures, a record each.

@@ -40,7 +40,7 @@ fn primitive(value: &V) -> String {
         V::I(i) | V::Unit(i, _) => i.to_string(),
         V::B(b) => b.to_string(),
         V::L(list) => list.join(", "),
-        V::R(_) | V::Rs(_) => String::new(),
+        V::R(_) => String::new(),
     }
 }
 
@@ -55,7 +55,6 @@ fn text(reply: &Reply, release: Release) -> String {
     match reply {
         Reply::Nothing | Reply::Fault(_) => String::new(),
         Reply::Say(word) => word.clone(),
-        Reply::Bool(b) => b.to_string(),
         Reply::One(rec) => record_lines(rec).join("\n"),
         Reply::List(list) => list.iter().map(|r| record_lines(r).join("\n")).collect::<Vec<_>>().join("\n\n"),
         Reply::Table(rows) => table(rows, release),
@@ -68,7 +67,6 @@ fn record_lines(rec: &Rec) -> Vec<String> {
     for (label, value) in rec.fields.iter().filter(|(l, _)| !l.starts_with('~')) {
         let nested: Vec<String> = match value {
             V::R(inner) => record_lines(inner),
-            V::Rs(list) => list.iter().map(record_lines).collect::<Vec<_>>().join(&String::new()),
             _ => Vec::new(),
         };
         if nested.is_empty() {
@@ -155,13 +153,6 @@ fn xml_rec(out: &mut Vec<String>, depth: usize, rec: &Rec) {
                 out.push(format!("{}</list>", pad(depth + 2)));
             }
             V::R(inner) => xml_rec(out, depth + 2, inner),
-            V::Rs(list) => {
-                out.push(format!("{}<list type=\"structure\">", pad(depth + 2)));
-                for inner in list {
-                    xml_rec(out, depth + 3, inner);
-                }
-                out.push(format!("{}</list>", pad(depth + 2)));
-            }
             other => {
                 let word = type_word(other);
                 out.push(format!("{}<{word}>{}</{word}>", pad(depth + 2), escape(&primitive(other))));
@@ -181,7 +172,6 @@ fn xml(reply: &Reply) -> String {
     match reply {
         Reply::Nothing | Reply::Fault(_) => out.push("   <boolean>true</boolean>".into()),
         Reply::Say(word) => out.push(format!("   <string>{}</string>", escape(word))),
-        Reply::Bool(b) => out.push(format!("   <boolean>{b}</boolean>")),
         Reply::One(rec) => xml_rec(&mut out, 1, rec),
         Reply::List(list) | Reply::Table(list) => {
             out.push("   <list type=\"structure\">".into());
@@ -206,12 +196,6 @@ fn keyvalue_rec(out: &mut String, prefix: &str, rec: &Rec) {
                 }
             }
             V::R(inner) => keyvalue_rec(out, &format!("{key}."), inner),
-            V::Rs(list) if list.is_empty() => out.push_str(&format!("{key}.structure[] = \n")),
-            V::Rs(list) => {
-                for (n, inner) in list.iter().enumerate() {
-                    keyvalue_rec(out, &format!("{key}.structure[{n}]."), inner);
-                }
-            }
             other => {
                 let text = primitive(other).replace('\n', "\\n");
                 out.push_str(&format!("{key}.{}={text}\n", type_word(other)));
@@ -225,7 +209,6 @@ fn keyvalue(reply: &Reply) -> String {
     match reply {
         Reply::Nothing | Reply::Fault(_) => out.push_str("boolean=true\n"),
         Reply::Say(word) => out.push_str(&format!("string={}\n", word.replace('\n', "\\n"))),
-        Reply::Bool(b) => out.push_str(&format!("boolean={b}\n")),
         Reply::One(rec) => keyvalue_rec(&mut out, "", rec),
         Reply::List(list) | Reply::Table(list) if list.is_empty() => out.push_str("structure[] = \n"),
         Reply::List(list) | Reply::Table(list) => {
@@ -257,8 +240,6 @@ fn csv_cell(value: &V, level: usize) -> String {
             format!("{quotes}{inner}{quotes}")
         }
         V::R(rec) => format!("{quotes}{}{quotes}", csv_rows(std::slice::from_ref(rec), &[], level + 1, false)),
-        V::Rs(list) if list.is_empty() => String::new(),
-        V::Rs(list) => format!("{quotes}{}{quotes}", csv_rows(list, &[], level + 1, true)),
         other => one(&primitive(other), level),
     }
 }
@@ -290,7 +271,6 @@ fn csv(reply: &Reply, fields: &[String]) -> String {
     match reply {
         Reply::Nothing | Reply::Fault(_) => "true\n".into(),
         Reply::Say(word) => format!("{}\n", csv_cell(&V::S(word.clone()), 1)),
-        Reply::Bool(b) => format!("{b}\n"),
         Reply::One(rec) => csv_rows(std::slice::from_ref(rec), fields, 1, true),
         Reply::List(list) | Reply::Table(list) => csv_rows(list, fields, 1, true),
     }
@@ -302,7 +282,6 @@ fn json_value(value: &V) -> serde_json::Value {
         V::B(b) => (*b).into(),
         V::L(list) => list.clone().into(),
         V::R(rec) => json_rec(rec),
-        V::Rs(list) => list.iter().map(json_rec).collect(),
         V::S(s) => s.clone().into(),
     }
 }
@@ -315,7 +294,6 @@ fn json(reply: &Reply) -> String {
     let value: serde_json::Value = match reply {
         Reply::Nothing | Reply::Fault(_) => true.into(),
         Reply::Say(word) => word.clone().into(),
-        Reply::Bool(b) => (*b).into(),
         Reply::One(rec) => json_rec(rec),
         Reply::List(list) | Reply::Table(list) => list.iter().map(json_rec).collect(),
     };
