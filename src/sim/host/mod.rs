@@ -1,233 +1,133 @@
-//! Placeholder for the simulated host's state and command answers: just enough for the core to be tested alone.
+//! The state of one simulated ESXi host and the answers of its programs, for 6.0, 6.5, 6.7, 7.0 and 8.0.
+//!
+//! The simulator is the other end of every test, so it must not agree with the product by construction: nothing
+//! in here uses the product's command builders, readers or tables. What a command prints is made from typed
+//! records by one printer ([`esxcli`]), the way the real esxcli makes text, csv, xml and keyvalue out of the
+//! same answer, and is compared with recorded outputs of real hosts in the tests.
+//!
+//! Three states are told apart, because that is where playbooks go wrong: what is configured, what is running,
+//! and what would be there after the next boot.
 
-use serde::{Deserialize, Serialize};
+mod cmd;
+mod dispatch;
+mod esxcli;
+mod factory;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod vimcmd;
 
-use super::SimError;
+pub use dispatch::{answer, programs};
+pub use state::{HostState, SshdProfile, StateError};
 
-/// What sshd of one release offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshdProfile {
-    /// Key exchange methods, preferred first.
-    pub kex: Vec<&'static str>,
-    /// Ciphers, preferred first.
-    pub ciphers: Vec<&'static str>,
-    /// MACs, preferred first.
-    pub macs: Vec<&'static str>,
-    /// Host key algorithms.
-    pub host_keys: Vec<&'static str>,
-    /// Whether the `password` method is on.
-    pub password_method: bool,
-    /// Whether sshd runs in FIPS mode: ed25519 user keys are refused.
-    pub fips: bool,
-}
+use std::path::{Path, PathBuf};
 
-/// Configured and running values of one host.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HostState {
-    version: String,
-    index: usize,
-    boot_time: u64,
-    setting: u64,
-    ssh_running: bool,
-    addresses: Vec<String>,
-    lost: bool,
-}
-
-impl HostState {
-    /// Fresh from the installer.
-    pub fn factory(version: &str, index: usize) -> Result<HostState, SimError> {
-        let full = match version {
-            "6.0" | "6.5" | "6.7" => format!("{version}.0"),
-            "7.0" => "7.0.3".into(),
-            "8.0" => "8.0.2".into(),
-            other => {
-                return Err(SimError::Version { given: other.into() });
-            }
-        };
-        Ok(HostState {
-            version: full,
-            index,
-            boot_time: 0,
-            setting: 0,
-            ssh_running: true,
-            addresses: vec![format!("127.0.{}.{}", index / 200 + 50, index % 200 + 11)],
-            lost: false,
-        })
-    }
-    /// What runs after a boot from this saved configuration.
-    pub fn boot(saved: &HostState, now: u64) -> HostState {
-        HostState { boot_time: now, ssh_running: true, ..saved.clone() }
-    }
-    /// Makes the host boot without seeing its boot disk.
-    pub fn set_boot_disk_lost(&mut self) {
-        self.lost = true;
-    }
-    /// What lies on the boot disk without any save.
-    pub fn carry_disk(&self, saved: &mut HostState) {
-        saved.lost = self.lost;
-    }
-    /// Host name.
-    pub fn name(&self) -> &str {
-        "localhost"
-    }
-    /// Version with update.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-    /// Build number.
-    pub fn build(&self) -> u64 {
-        1
-    }
-    /// Whether anything can be saved.
-    pub fn boot_disk_visible(&self) -> bool {
-        !self.lost
-    }
-    /// UUIDs of the two boot banks.
-    pub fn bootbank_uuids(&self) -> (String, String) {
-        ("1a7a3b1c-00000001".into(), "2b7a3b1c-00000002".into())
-    }
-    /// Datastores: name, UUID, free bytes.
-    pub fn datastores(&self) -> Vec<(String, String, u64)> {
-        vec![("datastore1".into(), "5f000000-11111111".into(), 1 << 36)]
-    }
-    /// Addresses where a session can come in.
-    pub fn management_addresses(&self) -> Vec<String> {
-        self.addresses.clone()
-    }
-    /// Whether sshd starts with the host.
-    pub fn ssh_enabled_at_boot(&self) -> bool {
-        true
-    }
-    /// Whether sshd runs.
-    pub fn ssh_running(&self) -> bool {
-        self.ssh_running
-    }
-    /// Message of the day.
-    pub fn shell_login_banner(&self) -> String {
-        "The time and date of this login have been sent to the system logs.\n".into()
-    }
-    /// sshd's algorithms.
-    pub fn sshd_profile(&self) -> SshdProfile {
-        let list = |text: &'static str| text.split(',').collect();
-        SshdProfile {
-            kex: list("ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group14-sha256"),
-            ciphers: list("aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,aes128-ctr"),
-            macs: list("hmac-sha2-256,hmac-sha2-512"),
-            host_keys: list("ecdsa-sha2-nistp256,rsa-sha2-256,rsa-sha2-512"),
-            password_method: self.version.starts_with('6'),
-            fips: !self.version.starts_with('6'),
-        }
-    }
-    /// Failures before the lock, seconds until it opens.
-    pub fn lockout(&self) -> (u32, u64) {
-        (5, 900)
-    }
-    /// Files of a fresh host: path, content, mode (sticky = saved).
-    pub fn factory_files(&self) -> Vec<(String, Vec<u8>, u32)> {
-        vec![
-            ("/etc/motd".into(), b"motd\n".to_vec(), 0o1644),
-            ("/etc/issue".into(), b"".to_vec(), 0o1644),
-            ("/etc/ssh/keys-root/authorized_keys".into(), Vec::new(), 0o1600),
-        ]
-    }
-}
-
-/// One program started by the host's shell.
+/// One program run on the simulated host.
+#[derive(Debug)]
 pub struct Call<'a> {
-    /// The program and its arguments.
+    /// The program's path or name, then its arguments.
     pub argv: &'a [String],
-    /// What came on standard input.
+    /// Its standard input, read to the end.
     pub stdin: &'a [u8],
-    /// The host's root directory on the real machine.
-    pub root: &'a std::path::Path,
-    /// Unix seconds.
+    /// The host's root directory on the real machine: `/tmp/x` of the host is `root/tmp/x`.
+    pub root: &'a Path,
+    /// The time, in seconds since 1970.
     pub now: u64,
-    /// SSH_CONNECTION of the caller.
+    /// The session's `SSH_CONNECTION`: client address and port, server address and port.
     pub ssh_connection: &'a str,
-    /// Whether standard output is a terminal.
+    /// Whether standard input and output are a terminal.
     pub tty: bool,
-    /// Whether the management agent answers.
+    /// Whether hostd answers yet. Without it esxcli and vim-cmd cannot connect.
     pub hostd_up: bool,
 }
 
-/// What a program prints and does.
-#[derive(Default)]
+impl Call<'_> {
+    /// Where a path of the host is on the real machine. `..` cannot lead out of the root.
+    pub(super) fn path(&self, host_path: &str) -> PathBuf {
+        let mut out = self.root.to_path_buf();
+        let base = out.components().count();
+        for part in host_path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    if out.components().count() > base {
+                        out.pop();
+                    }
+                }
+                name => {
+                    out.push(name);
+                    // A link of the host's own tree (/bootbank, /scratch, a datastore's label) names a host path.
+                    if let Ok(target) = std::fs::read_link(&out)
+                        && target.is_absolute()
+                        && !target.starts_with(self.root)
+                        && let Ok(inside) = target.strip_prefix("/")
+                    {
+                        out = self.root.join(inside);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// What a program printed, and what it set in motion.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
     /// Standard output.
     pub stdout: Vec<u8>,
     /// Standard error.
     pub stderr: Vec<u8>,
-    /// Exit code.
+    /// The exit code.
     pub code: i32,
-    /// What else happens to the host.
+    /// What the core has to do after it.
     pub effects: Vec<Effect>,
 }
 
-/// What a program does to the host beyond its own state.
+impl Answer {
+    /// Text on standard output, exit code 0.
+    pub(super) fn out(text: impl Into<String>) -> Self {
+        Self { stdout: text.into().into_bytes(), ..Self::default() }
+    }
+
+    /// Text on standard output and an exit code.
+    pub(super) fn coded(text: impl Into<String>, code: i32) -> Self {
+        Self { stdout: text.into().into_bytes(), code, ..Self::default() }
+    }
+
+    /// Text on standard error and an exit code.
+    pub(super) fn err(text: impl Into<String>, code: i32) -> Self {
+        Self { stderr: text.into().into_bytes(), code, ..Self::default() }
+    }
+
+    /// The same answer with one effect more.
+    pub(super) fn with(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}
+
+/// What a program sets in motion beside its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// The host goes down and comes back.
+    /// The host goes down after so many milliseconds; `save`: the configuration is saved on the way.
     Reboot {
         /// Milliseconds until it goes down.
         after_ms: u64,
-        /// Whether the configuration is saved first.
+        /// Whether the configuration is saved on the way down.
         save: bool,
     },
-    /// Copy saved files and state to the boot bank.
+    /// The configuration is saved to the boot bank now.
     Save,
-    /// A vmknic changed.
+    /// A VMkernel interface came, went or changed its address: sessions over it may be dead.
     AddressesChanged,
-    /// sshd stopped.
+    /// sshd stops taking connections; running sessions stay.
     SshStopped,
-    /// sshd started.
+    /// sshd takes connections.
     SshStarted,
-    /// hostd restarts.
+    /// hostd restarts: esxcli and vim-cmd fail for a while.
     HostdRestart,
-    /// Host keys changed.
+    /// Accounts, passwords or authorized keys changed.
     KeysChanged,
-}
-
-/// Programs that the simulator answers.
-pub fn programs() -> &'static [&'static str] {
-    &["/bin/esxcli", "/bin/vim-cmd", "/bin/uname", "/bin/df", "/bin/reboot", "/sbin/auto-backup.sh", "/etc/init.d/SSH"]
-}
-
-/// Answers one call.
-pub fn answer(state: &mut HostState, call: &Call<'_>) -> Answer {
-    let words: Vec<&str> = call.argv.iter().map(String::as_str).collect();
-    let name = words[0].rsplit('/').next().unwrap_or("");
-    let mut answer = Answer::default();
-    match (name, &words[1..]) {
-        ("uname", _) => answer.stdout = format!("VMkernel {} {}\n", state.index, state.boot_time).into_bytes(),
-        ("esxcli", ["system", "settings", "advanced", "list", ..]) => {
-            answer.stdout = format!("   Int Value: {}\n", state.setting).into_bytes();
-        }
-        ("esxcli", ["system", "settings", "advanced", "set", .., value]) => state.setting = value.parse().unwrap_or(0),
-        ("esxcli", ["network", "ip", "interface", "ipv4", "set", _, _, _, _, _, address, ..]) => {
-            state.addresses = vec![address.to_string()];
-            answer.effects.push(Effect::AddressesChanged);
-        }
-        ("esxcli", ["system", "version", "get"]) => answer.stdout = b"   Version: 6.5.0\n".to_vec(),
-        ("esxcli", ["system", "maintenanceMode", "get"]) => answer.stdout = b"Disabled\n".to_vec(),
-        ("vim-cmd", _) if !call.hostd_up => {
-            answer.stderr = b"Connect to hostd failed\n".to_vec();
-            answer.code = 255;
-        }
-        ("vim-cmd", _) => {}
-        ("SSH", ["stop"]) => {
-            state.ssh_running = false;
-            answer.effects.push(Effect::SshStopped);
-        }
-        ("reboot", rest) => answer.effects.push(Effect::Reboot { after_ms: 100, save: rest != ["-f"] }),
-        ("auto-backup.sh", _) => {
-            answer.stdout = b"Saving current state in /bootbank\n".to_vec();
-            answer.effects.push(Effect::Save);
-        }
-        ("df", _) => answer.stdout = b"Filesystem Bytes\n".to_vec(),
-        _ => {
-            answer.stdout = b"Error: Unknown command or namespace\n".to_vec();
-            answer.code = 1;
-        }
-    }
-    answer
 }

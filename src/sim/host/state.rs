@@ -1,0 +1,567 @@
+//! The values of one host: what is configured, what runs, and what a boot makes of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::factory::tables;
+
+/// A state that cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// No simulated host of this version.
+    #[error("no simulated ESXi of version {0:?}: there are 6.0, 6.5, 6.7, 7.0 and 8.0")]
+    UnknownVersion(String),
+    /// The index does not fit the addresses the hosts are given.
+    #[error("host number {0} is too high: the simulated hosts share one small network, 0 to 200 fit")]
+    TooMany(usize),
+}
+
+/// A line of releases; the order is the order in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Release {
+    V60,
+    V65,
+    V67,
+    V70,
+    V80,
+}
+
+impl Release {
+    pub(super) fn column(self) -> usize {
+        self as usize
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Nic {
+    pub name: String,
+    pub pci: String,
+    pub driver: String,
+    pub mac: String,
+    /// The generated address that `nic get` shows.
+    pub virtual_mac: String,
+    pub up: bool,
+    pub link: bool,
+    pub speed: i64,
+    pub duplex: String,
+    pub auto: bool,
+    pub mtu: i64,
+    pub description: String,
+    pub pci_id: (String, String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Module {
+    pub name: String,
+    pub loaded: bool,
+    pub enabled: bool,
+    /// The parameters as configured: one string, as esx.conf keeps it.
+    pub params: String,
+    /// Drives hardware that is there (a module without hardware is listed and not loaded).
+    pub present: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KernelValue {
+    pub configured: String,
+    pub runtime: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Vib {
+    pub name: String,
+    pub version: String,
+    /// `bootbank` or `locker`.
+    pub kind: String,
+    /// The vendor as `vib list` prints it.
+    pub vendor: String,
+    /// `VMwareCertified` ...
+    pub level: String,
+    pub installed: String,
+    pub created: String,
+    pub summary: String,
+    pub description: String,
+    pub depends: Vec<String>,
+    pub conflicts: Vec<String>,
+    pub replaces: Vec<String>,
+    pub provides: Vec<String>,
+    pub maintenance: bool,
+    pub live_install: bool,
+    pub live_remove: bool,
+    pub overlay: bool,
+    pub stateless: bool,
+    pub tags: Vec<String>,
+    pub payloads: Vec<String>,
+    /// Kernel modules it brings.
+    pub modules: Vec<String>,
+}
+
+impl Vib {
+    /// `Vendor_type_name_version`, as messages and results name a VIB.
+    pub(super) fn id(&self) -> String {
+        format!("{}_{}_{}_{}", self.vendor, self.kind, self.name, self.version)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Image {
+    pub profile: String,
+    pub vendor: String,
+    pub modified: String,
+    pub vibs: Vec<Vib>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(super) struct Security {
+    pub promiscuous: bool,
+    pub mac_change: bool,
+    pub forged: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failover {
+    pub load_balancing: String,
+    pub detection: String,
+    pub notify: bool,
+    pub failback: bool,
+    pub active: Vec<String>,
+    pub standby: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Vswitch {
+    pub name: String,
+    pub ports: i64,
+    pub mtu: i64,
+    pub cdp: String,
+    pub uplinks: Vec<String>,
+    pub security: Security,
+    pub failover: Failover,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Portgroup {
+    pub name: String,
+    pub vswitch: String,
+    pub vlan: i64,
+    pub vm_clients: i64,
+    /// `None` where the virtual switch's value holds.
+    pub promiscuous: Option<bool>,
+    pub mac_change: Option<bool>,
+    pub forged: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Vmknic {
+    pub name: String,
+    pub portgroup: String,
+    pub mac: String,
+    pub enabled: bool,
+    pub mtu: i64,
+    pub netstack: String,
+    /// `STATIC`, `DHCP` or `NONE`.
+    pub kind: String,
+    pub address: String,
+    pub netmask: String,
+    pub gateway: String,
+    pub dhcp_dns: bool,
+    pub tags: Vec<String>,
+    pub port_id: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Route {
+    pub network: String,
+    pub netmask: String,
+    pub gateway: String,
+    pub interface: String,
+    pub source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Network {
+    pub vswitches: Vec<Vswitch>,
+    pub portgroups: Vec<Portgroup>,
+    pub vmks: Vec<Vmknic>,
+    pub netstacks: Vec<String>,
+    pub dns: Vec<String>,
+    pub search: Vec<String>,
+    pub routes: Vec<Route>,
+    /// Counts generated MAC addresses, so that none comes twice.
+    pub generated: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Service {
+    /// The init script.
+    pub script: String,
+    /// hostd's name for it, empty for what hostd does not list.
+    pub key: String,
+    pub label: String,
+    /// `on`, `off` or `automatic`.
+    pub policy: String,
+    pub running: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ruleset {
+    pub name: String,
+    pub enabled: bool,
+    pub all: bool,
+    pub ips: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Firewall {
+    pub enabled: bool,
+    pub loaded: bool,
+    pub pass: bool,
+    pub rulesets: Vec<Ruleset>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    pub id: String,
+    pub description: String,
+    pub shell: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Permission {
+    pub principal: String,
+    pub group: bool,
+    pub role: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Vm {
+    pub id: u32,
+    pub name: String,
+    pub world: i64,
+    /// `on`, `off` or `suspended`.
+    pub power: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Datastore {
+    pub name: String,
+    pub uuid: String,
+    pub kind: String,
+    pub size: u64,
+    pub free: u64,
+    pub partition: u32,
+}
+
+/// What sshd of a release offers, by OpenSSH's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshdProfile {
+    /// Key exchange methods.
+    pub kex: Vec<&'static str>,
+    /// Ciphers.
+    pub ciphers: Vec<&'static str>,
+    /// Message authentication codes.
+    pub macs: Vec<&'static str>,
+    /// Kinds of host key.
+    pub host_keys: Vec<&'static str>,
+    /// Whether the `password` method is offered beside keyboard-interactive.
+    pub password_method: bool,
+    /// Whether FIPS mode refuses Ed25519 user keys.
+    pub fips: bool,
+}
+
+/// Configured and running values of one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostState {
+    pub(super) release: Release,
+    pub(super) full: String,
+    pub(super) build: u64,
+    pub(super) update: i64,
+    pub(super) patch: i64,
+    pub(super) index: usize,
+    pub(super) host: String,
+    pub(super) domain: String,
+    pub(super) uuid: String,
+    pub(super) bios_uuid: String,
+    pub(super) boot_time: u64,
+    /// `ide`, `ahci` or `usb`: what the boot disk is attached to.
+    pub(super) boot_bus: String,
+    /// The disk is gone whatever the drivers say.
+    pub(super) boot_lost: bool,
+    pub(super) bootbanks: (String, String),
+    pub(super) stores: Vec<Datastore>,
+    pub(super) nics: Vec<Nic>,
+    pub(super) modules: Vec<Module>,
+    /// Advanced options that differ from their default, by path.
+    pub(super) advanced: BTreeMap<String, String>,
+    /// hostd's own options that differ from their default, by key.
+    pub(super) hostd: BTreeMap<String, String>,
+    /// Kernel settings that were touched; others have their default.
+    pub(super) kernel: BTreeMap<String, KernelValue>,
+    /// The acceptance level, in esxcli's word.
+    pub(super) acceptance: String,
+    pub(super) image: Image,
+    /// The image in the other boot bank, active after the next boot.
+    pub(super) pending: Option<Image>,
+    pub(super) net: Network,
+    pub(super) services: Vec<Service>,
+    pub(super) firewall: Firewall,
+    pub(super) syslog: BTreeMap<String, String>,
+    pub(super) ntp_servers: Vec<String>,
+    pub(super) ntp_loglevel: String,
+    pub(super) sshd: BTreeMap<String, String>,
+    pub(super) accounts: Vec<Account>,
+    pub(super) permissions: Vec<Permission>,
+    pub(super) vms: Vec<Vm>,
+    pub(super) maintenance: bool,
+    pub(super) certificates: u32,
+}
+
+impl HostState {
+    /// What runs after a boot at `now`, given what was saved.
+    ///
+    /// Modules follow their enablement, kernel settings their configured value, a pending image becomes the
+    /// image, services start by policy. vmk0 keeps the MAC it got at installation, whatever the NIC's MAC is
+    /// now. With /Net/FollowHardwareMac=1 vmk0 takes its uplink's MAC on 6.x and 7.0; on 8.0.3 that was seen
+    /// not to happen (a live report), so it does not here.
+    #[must_use]
+    pub fn boot(saved: &HostState, now: u64) -> HostState {
+        let mut s = saved.clone();
+        s.boot_time = now;
+        if let Some(mut image) = s.pending.take() {
+            std::mem::swap(&mut s.image, &mut image);
+            s.bootbanks = (s.bootbanks.1.clone(), s.bootbanks.0.clone());
+        }
+        for value in s.kernel.values_mut() {
+            value.runtime = value.configured.to_uppercase_if_bool();
+        }
+        super::cmd::software::adopt_modules(&mut s);
+        s.load_modules();
+        for service in &mut s.services {
+            service.running = match service.policy.as_str() {
+                "on" | "automatic" => service.key != "vpxa" && service.key != "snmpd",
+                _ => false,
+            };
+        }
+        for vm in &mut s.vms {
+            if vm.power == "on" {
+                vm.power = "off".into();
+            }
+        }
+        if s.release < Release::V80 && s.advanced("/Net/FollowHardwareMac").as_deref() == Some("1") {
+            s.follow_hardware_mac();
+        }
+        s
+    }
+
+    /// Which modules are loaded after a boot: enabled, with hardware to drive, and no native driver before them.
+    pub(super) fn load_modules(&mut self) {
+        let native = |list: &[Module], name: &str| list.iter().any(|m| m.name == name && m.enabled && m.present);
+        let ahci = native(&self.modules, "vmw_ahci");
+        let usb = native(&self.modules, "vmkusb");
+        for module in &mut self.modules {
+            let shadowed = match module.name.as_str() {
+                "ahci" => ahci,
+                "xhci" | "ehci-hcd" | "usb-uhci" | "usb" | "usb-storage" => usb,
+                _ => false,
+            };
+            module.loaded = module.enabled && module.present && !shadowed;
+        }
+    }
+
+    fn follow_hardware_mac(&mut self) {
+        let Some(vmk) = self.net.vmks.iter().find(|v| v.name == "vmk0") else { return };
+        let switch = self.net.portgroups.iter().find(|p| p.name == vmk.portgroup).map(|p| p.vswitch.clone());
+        let uplink = self
+            .net
+            .vswitches
+            .iter()
+            .find(|v| Some(&v.name) == switch.as_ref())
+            .and_then(|v| v.uplinks.first().cloned());
+        let mac = self.nics.iter().find(|n| Some(&n.name) == uplink.as_ref()).map(|n| n.mac.clone());
+        if let (Some(mac), Some(vmk)) = (mac, self.net.vmks.iter_mut().find(|v| v.name == "vmk0")) {
+            vmk.mac = mac;
+        }
+    }
+
+    /// The short host name.
+    pub fn name(&self) -> &str {
+        &self.host
+    }
+
+    /// Three numbers, as `6.5.0`.
+    pub fn version(&self) -> &str {
+        &self.full
+    }
+
+    /// The build number.
+    pub fn build(&self) -> u64 {
+        self.build
+    }
+
+    /// When the host was started, in seconds since 1970.
+    pub fn boot_time(&self) -> u64 {
+        self.boot_time
+    }
+
+    /// Host name and domain, as far as there is one.
+    pub fn fqdn(&self) -> String {
+        if self.domain.is_empty() { self.host.clone() } else { format!("{}.{}", self.host, self.domain) }
+    }
+
+    pub(super) fn module_loaded(&self, name: &str) -> bool {
+        self.modules.iter().any(|m| m.name == name && m.loaded)
+    }
+
+    /// Whether the running system sees the disk it booted from.
+    ///
+    /// IDE is always seen. On AHCI and USB it depends on the drivers: 6.5 sees nothing while the native driver
+    /// (vmw_ahci, vmkusb) has the controller of the nested lab, and needs the old driver; 6.7 takes either;
+    /// 7.0 and later have only the native one. A host without its disk runs from memory and saves nothing.
+    pub fn boot_disk_visible(&self) -> bool {
+        let (native, old) = match self.boot_bus.as_str() {
+            "ahci" => ("vmw_ahci", "ahci"),
+            "usb" => ("vmkusb", "usb-storage"),
+            _ => return !self.boot_lost,
+        };
+        let seen = match self.release {
+            Release::V60 | Release::V65 => self.module_loaded(old),
+            Release::V67 => self.module_loaded(native) || self.module_loaded(old),
+            Release::V70 | Release::V80 => self.module_loaded(native),
+        };
+        seen && !self.boot_lost
+    }
+
+    /// The boot disk is gone until the state is made anew.
+    pub fn set_boot_disk_lost(&mut self) {
+        self.boot_lost = true;
+    }
+
+    /// Attaches the boot disk to another controller: `ide`, `ahci` or `usb`. Counts from the next boot.
+    pub fn set_boot_bus(&mut self, bus: &str) {
+        self.boot_bus = bus.to_owned();
+        self.mark_hardware();
+    }
+
+    /// Marks the modules whose hardware is there.
+    pub(super) fn mark_hardware(&mut self) {
+        let bus = self.boot_bus.clone();
+        for module in &mut self.modules {
+            match module.name.as_str() {
+                "vmw_ahci" | "ahci" => module.present = bus == "ahci",
+                "usb-storage" => module.present = bus == "usb",
+                _ => {}
+            }
+        }
+    }
+
+    /// UUIDs of the volumes behind /bootbank and /altbootbank.
+    pub fn bootbank_uuids(&self) -> (String, String) {
+        self.bootbanks.clone()
+    }
+
+    /// Mounted VMFS datastores: name, UUID, free bytes. None when their disk is not seen.
+    pub fn datastores(&self) -> Vec<(String, String, u64)> {
+        if !self.boot_disk_visible() {
+            return Vec::new();
+        }
+        self.stores
+            .iter()
+            .filter(|d| d.kind.starts_with("VMFS-"))
+            .map(|d| (d.name.clone(), d.uuid.clone(), d.free))
+            .collect()
+    }
+
+    /// IPv4 addresses of the VMkernel interfaces that are up.
+    pub fn management_addresses(&self) -> Vec<String> {
+        self.net.vmks.iter().filter(|v| v.enabled && v.kind != "NONE").map(|v| v.address.clone()).collect()
+    }
+
+    pub(super) fn service(&self, script: &str) -> Option<&Service> {
+        self.services.iter().find(|s| s.script == script)
+    }
+
+    pub(super) fn service_mut(&mut self, script: &str) -> Option<&mut Service> {
+        self.services.iter_mut().find(|s| s.script == script)
+    }
+
+    /// Whether TSM-SSH starts with the host.
+    pub fn ssh_enabled_at_boot(&self) -> bool {
+        self.service("SSH").is_some_and(|s| s.policy != "off")
+    }
+
+    /// Whether sshd takes connections now.
+    pub fn ssh_running(&self) -> bool {
+        self.service("SSH").is_some_and(|s| s.running)
+    }
+
+    /// Failed logins before an account is locked, and for how many seconds. 0 failures = never.
+    pub fn lockout(&self) -> (u32, u64) {
+        let number = |key: &str| self.hostd_option(key).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        let failures = u32::try_from(number("Security.AccountLockFailures")).unwrap_or(u32::MAX);
+        (failures, number("Security.AccountUnlockTime"))
+    }
+
+    /// The value of an advanced VMkernel option, `None` for one this release does not have.
+    pub(super) fn advanced(&self, path: &str) -> Option<String> {
+        if path.eq_ignore_ascii_case("/Misc/HostName") {
+            return Some(self.fqdn());
+        }
+        let option = tables::advanced(path)?;
+        let default = option.default(self.release)?;
+        Some(self.advanced.get(option.path).cloned().unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// The value of one of hostd's own options, `None` for one this release does not have.
+    pub(super) fn hostd_option(&self, key: &str) -> Option<String> {
+        let option = tables::hostd(key)?;
+        let default = option.default(self.release)?;
+        if key == "ScratchConfig.CurrentScratchLocation" {
+            return Some("/scratch".into());
+        }
+        Some(self.hostd.get(key).cloned().unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// The MAC address of a physical NIC changes, as it does when a disk is cloned into another machine.
+    pub fn replace_nic_mac(&mut self, nic: &str, mac: &str) {
+        if let Some(nic) = self.nics.iter_mut().find(|n| n.name == nic) {
+            nic.mac = mac.to_lowercase();
+        }
+    }
+
+    /// Registers a virtual machine.
+    pub fn add_vm(&mut self, name: &str, running: bool) {
+        let id = self.vms.iter().map(|v| v.id).max().unwrap_or(0) + 1;
+        let power = if running { "on" } else { "off" };
+        self.vms.push(Vm { id, name: name.into(), world: 2_100_000 + i64::from(id) * 37, power: power.into() });
+    }
+
+    /// What lies on the boot disk without any save: an installed VIB is written to a boot bank at once. The
+    /// core calls this before it boots a host that was not saved.
+    pub fn carry_disk(&self, saved: &mut HostState) {
+        if self.boot_disk_visible() {
+            saved.image = self.image.clone();
+            saved.pending = self.pending.clone();
+        }
+        saved.nics.clone_from(&self.nics);
+        saved.boot_bus.clone_from(&self.boot_bus);
+        saved.boot_lost = self.boot_lost;
+        saved.vms.clone_from(&self.vms);
+        saved.mark_hardware();
+    }
+}
+
+/// Kernel settings show a boolean in capitals once it runs (recorded on 5.5: `true` beside `TRUE`).
+trait RuntimeCase {
+    fn to_uppercase_if_bool(&self) -> String;
+}
+
+impl RuntimeCase for String {
+    fn to_uppercase_if_bool(&self) -> String {
+        if self.eq_ignore_ascii_case("true") || self.eq_ignore_ascii_case("false") {
+            self.to_uppercase()
+        } else {
+            self.clone()
+        }
+    }
+}

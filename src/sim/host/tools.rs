@@ -1,0 +1,624 @@
+//! The other programs of the host: vmware, uname, chkconfig, init scripts, esxcfg-*, vmkfstools, df, reboot ...
+
+use super::cmd::network::broadcast;
+use super::cmd::nics::link_of;
+use super::cmd::storage::boot_device;
+use super::cmd::vswitch::{active, total_ports, used_ports};
+use super::cmd::{self};
+use super::factory::builds;
+use super::state::{HostState, Release};
+use super::{Answer, Call, Effect, vimcmd};
+
+fn args<'a>(call: &'a Call<'_>) -> Vec<&'a str> {
+    call.argv.iter().skip(1).map(String::as_str).collect()
+}
+
+/// `vmware -v`, `-l`, `-vl` (recorded: `VMware ESXi 7.0 Update 3` has two numbers, `6.5.0 Update 1` three).
+pub(super) fn vmware(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let letters: String = args(call).iter().filter_map(|a| a.strip_prefix('-')).collect();
+    let (short, label) = state.label();
+    let mut out = String::new();
+    if letters.contains('v') || letters.contains("version") {
+        out.push_str(&format!("VMware ESXi {} build-{}\n", state.full, state.build));
+    }
+    if letters.contains('l') {
+        out.push_str(&format!("VMware ESXi {short} {label}\n"));
+    }
+    if out.is_empty() {
+        return Answer::coded(
+            "Usage: vmware <options>\n  -v, --version   Print the version\n  -l, --license   Print the version and update level\n",
+            1,
+        );
+    }
+    Answer::out(out)
+}
+
+/// Recorded on 8.0.2; the form is the same before, the build time is the image's.
+pub(super) fn uname(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let letters: String = args(call).iter().filter_map(|a| a.strip_prefix('-')).collect();
+    let release = format!("#1 SMP Release build-{} {}", state.build, builds::of(state.release).built);
+    let all = letters.contains('a');
+    let mut words = Vec::new();
+    if all || letters.is_empty() || letters.contains('s') {
+        words.push("VMkernel".to_owned());
+    }
+    if all || letters.contains('n') {
+        words.push(state.fqdn());
+    }
+    if all || letters.contains('r') {
+        words.push(state.full.clone());
+    }
+    if all || letters.contains('v') {
+        words.push(release);
+    }
+    if all || letters.contains('m') {
+        words.push("x86_64".into());
+    }
+    if all {
+        words.push("x86_64 x86_64 ESXi".into());
+    }
+    Answer::out(words.join(" ") + "\n")
+}
+
+pub(super) fn hostname(state: &mut HostState, call: &Call<'_>) -> Answer {
+    match args(call).first() {
+        Some(&"-s") => Answer::out(format!("{}\n", state.host)),
+        Some(&"-d") => Answer::out(format!("{}\n", state.domain)),
+        _ => Answer::out(format!("{}\n", state.fqdn())),
+    }
+}
+
+/// `chkconfig --list`, `chkconfig NAME [on|off]`. Not recorded: name padded to 24, then the word.
+pub(super) fn chkconfig(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    let (list, names): (Vec<&str>, Vec<&str>) = words.iter().copied().partition(|w| w.starts_with('-'));
+    let row = |s: &super::state::Service| format!("{:<24}{}\n", s.script, if s.policy == "off" { "off" } else { "on" });
+    if list.iter().any(|l| *l == "--list" || *l == "-l") {
+        return match names.first() {
+            None => Answer::out(state.services.iter().map(row).collect::<String>()),
+            Some(name) => match state.service(name) {
+                Some(s) => Answer::out(row(s)),
+                None => Answer::err(format!("Service {name} not found\n"), 1),
+            },
+        };
+    }
+    let Some(name) = names.first() else { return Answer::err("usage: chkconfig [--list [name]] | name [on|off]\n", 1) };
+    match (state.service_mut(name), names.get(1)) {
+        (None, _) => Answer::err(format!("Service {name} not found\n"), 1),
+        (Some(s), Some(&"on")) => {
+            s.policy = "on".into();
+            Answer::default()
+        }
+        (Some(s), Some(&"off")) => {
+            s.policy = "off".into();
+            Answer::default()
+        }
+        (Some(s), _) => Answer::coded(row(s), i32::from(s.policy == "off")),
+    }
+}
+
+/// `/etc/init.d/NAME start|stop|restart|status`. Recorded: SSH (6.7), hostd and vpxa (5.x), snmpd (6.x); the
+/// words of the others follow them. The exit code of `status` for a stopped service (3) is not verified.
+pub(super) fn init_script(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let script = call.argv.first().and_then(|p| p.rsplit('/').next()).unwrap_or("").to_owned();
+    let word = args(call).first().copied().unwrap_or("").to_owned();
+    let Some(running) = state.service(&script).map(|s| s.running) else {
+        return Answer::err(format!("sh: {}: not found\n", call.argv[0]), 127);
+    };
+    let login = match script.as_str() {
+        "SSH" => Some("SSH login"),
+        "ESXShell" => Some("ESX shell login"),
+        _ => None,
+    };
+    let pid = 2_097_000 + u64::from(script.len() as u32) * 131;
+    let stopped = match login {
+        Some(what) => format!("{what} disabled\n"),
+        None if !running => format!("{script} is not running\n"),
+        None if matches!(script.as_str(), "hostd" | "vpxa") => {
+            format!("watchdog-{script}: Terminating watchdog process with PID {pid}\n{script} stopped.\n")
+        }
+        None => format!("Stopping {script}\n"),
+    };
+    let started = match login {
+        Some(what) => format!("{what} enabled\n"),
+        None if script == "hostd" => "hostd started.\n".to_owned(),
+        None if script == "vpxa" => "vpxa is running\n".to_owned(),
+        None => format!("Starting {script}\n"),
+    };
+    match word.as_str() {
+        "start" => {
+            let answer = vimcmd::switch(state, &script, true);
+            let text = if running && login.is_none() { format!("{script} is already running\n") } else { started };
+            finish(text, answer.effects, &script, !running)
+        }
+        "stop" => {
+            let answer = vimcmd::switch(state, &script, false);
+            finish(stopped, answer.effects, &script, running)
+        }
+        "restart" => {
+            let answer = vimcmd::switch(state, &script, true);
+            // The recorded text of hostd ends with its stop: the start says nothing more on 5.0.
+            let text = if script == "hostd" { stopped + "hostd started.\n" } else { stopped + &started };
+            finish(text, answer.effects, &script, true)
+        }
+        "status" => match (login, running) {
+            (Some(what), true) => Answer::out(format!("{what} enabled\n")),
+            (Some(what), false) => Answer::coded(format!("{what} disabled\n"), 3),
+            (None, true) => Answer::out(format!("{script} is running{}\n", if script == "hostd" { "." } else { "" })),
+            (None, false) => {
+                Answer::coded(format!("{script} is not running{}\n", if script == "hostd" { "." } else { "" }), 3)
+            }
+        },
+        _ => Answer::coded(format!("Usage: {script} {{start|stop|status|restart}}\n"), 1),
+    }
+}
+
+fn finish(text: String, effects: Vec<Effect>, script: &str, changed: bool) -> Answer {
+    let mut answer = Answer { effects, ..Answer::out(text) };
+    if script == "hostd" && changed {
+        answer.effects.push(Effect::HostdRestart);
+    }
+    answer
+}
+
+/// Saves when there is a boot bank. The words before it (a list of differences) depend on the files and are left
+/// to the core; a host without its boot disk says that it cannot (its real words are not recorded).
+pub(super) fn auto_backup(state: &mut HostState, _: &Call<'_>) -> Answer {
+    if !state.boot_disk_visible() {
+        return Answer::coded("Bootbank cannot be found at path '/bootbank'\n", 1);
+    }
+    Answer::out("Saving current state in /bootbank\nClock updated.\n").with(Effect::Save)
+}
+
+/// Writes a new certificate and key under the root.
+pub(super) fn generate_certificates(state: &mut HostState, call: &Call<'_>) -> Answer {
+    state.certificates += 1;
+    for (path, content, _) in state.factory_files().into_iter().filter(|f| f.0.starts_with("/etc/vmware/ssl/")) {
+        let real = call.path(&path);
+        let _ = real.parent().map(std::fs::create_dir_all);
+        if let Err(e) = std::fs::write(&real, content) {
+            return Answer::err(format!("generate-certificates: {path}: {e}\n"), 1);
+        }
+    }
+    Answer::default()
+}
+
+/// `reboot` saves and needs no maintenance mode; `reboot -f` saves nothing.
+pub(super) fn reboot(_: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    let force = words.iter().any(|w| w.starts_with('-') && !w.starts_with("--") && w.contains('f'));
+    let delay =
+        words.iter().position(|w| *w == "-d").and_then(|i| words.get(i + 1)).and_then(|d| d.parse::<u64>().ok());
+    Answer::default().with(Effect::Reboot { after_ms: if force { 0 } else { delay.unwrap_or(1) * 1000 }, save: !force })
+}
+
+/// Recorded with long names unpadded; widths of the heading line.
+pub(super) fn esxcfg_vmknic(state: &mut HostState, call: &Call<'_>) -> Answer {
+    if !args(call).contains(&"-l") {
+        return Answer::coded(
+            "esxcfg-vmknic <options> [[<portgroup>]]\n   -l|--list           List VMkernel nics and their settings.\n",
+            1,
+        );
+    }
+    let mut out = String::from(
+        "Interface  Port Group/DVPort/Opaque Network        IP Family IP Address                              Netmask         Broadcast       MAC Address       MTU     TSO MSS   Enabled Type                NetStack            \n",
+    );
+    for v in &state.net.vmks {
+        let none = v.kind == "NONE";
+        let shown = |text: &str| if none { "N/A".to_owned() } else { text.to_owned() };
+        out.push_str(&format!(
+            "{:<10} {:<39} {:<9} {:<39} {:<15} {:<15} {:<17} {:<7} {:<9} {:<7} {:<19} {:<20}\n",
+            v.name,
+            v.portgroup,
+            "IPv4",
+            shown(&v.address),
+            shown(&v.netmask),
+            shown(&broadcast(&v.address, &v.netmask)),
+            v.mac,
+            v.mtu,
+            65535,
+            v.enabled,
+            v.kind,
+            v.netstack
+        ));
+        out.push_str(&format!(
+            "{:<10} {:<39} {:<9} {:<39} {:<15} {:<15} {:<17} {:<7} {:<9} {:<7} {:<19} {:<20}\n",
+            v.name,
+            v.portgroup,
+            "IPv6",
+            link_local(&v.mac),
+            "64",
+            "",
+            v.mac,
+            v.mtu,
+            65535,
+            v.enabled,
+            "STATIC, PREFERRED",
+            v.netstack
+        ));
+    }
+    Answer::out(out)
+}
+
+/// The link-local address that a MAC gives (EUI-64).
+fn link_local(mac: &str) -> String {
+    let b: Vec<u16> = mac.split(':').filter_map(|p| u16::from_str_radix(p, 16).ok()).collect();
+    match b.as_slice() {
+        [a, b, c, d, e, f] => {
+            format!("fe80::{:x}:{:x}:{:x}:{:x}", ((a ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f)
+        }
+        _ => "fe80::".into(),
+    }
+}
+
+pub(super) fn esxcfg_nics(state: &mut HostState, call: &Call<'_>) -> Answer {
+    if !args(call).contains(&"-l") {
+        return Answer::coded(
+            "esxcfg-nics <options> [nic]\n   -l|--list           Print the list of NICs and their settings.\n",
+            1,
+        );
+    }
+    let mut out =
+        String::from("Name    PCI          Driver      Link Speed      Duplex MAC Address       MTU    Description\n");
+    for n in &state.nics {
+        let (link, speed, duplex) = link_of(n);
+        out.push_str(&format!(
+            "{:<7} {:<12} {:<11} {:<4} {:<10} {:<6} {:<17} {:<6} {}\n",
+            n.name,
+            n.pci,
+            n.driver,
+            if link { "Up" } else { "Down" },
+            format!("{speed}Mbps"),
+            duplex,
+            n.mac,
+            n.mtu,
+            n.description
+        ));
+    }
+    Answer::out(out)
+}
+
+pub(super) fn esxcfg_vswitch(state: &mut HostState, call: &Call<'_>) -> Answer {
+    if !args(call).contains(&"-l") {
+        return Answer::coded(
+            "esxcfg-vswitch [options] [vswitch[:ports]]\n   -l|--list           List all the virtual switches.\n",
+            1,
+        );
+    }
+    let mut parts = Vec::new();
+    for v in &state.net.vswitches {
+        let uplinks = v.uplinks.join(",");
+        let mut text = format!(
+            "Switch Name      Num Ports   Used Ports  Configured Ports  MTU     Uplinks   \n{:<16} {:<11} {:<11} {:<17} {:<7} {uplinks}\n\n  PortGroup Name                            VLAN ID  Used Ports  Uplinks   \n",
+            v.name,
+            total_ports(state),
+            used_ports(state, v),
+            v.ports,
+            v.mtu
+        );
+        for p in state.net.portgroups.iter().rev().filter(|p| p.vswitch == v.name) {
+            text.push_str(&format!("  {:<41} {:<8} {:<11} {uplinks}\n", p.name, p.vlan, active(state, p)));
+        }
+        parts.push(text);
+    }
+    Answer::out(parts.join("\n") + "\n")
+}
+
+/// Recorded: `icen enabled = 1 options = 'vmdq=1,2'`.
+pub(super) fn esxcfg_module(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    let name = words.last().copied().unwrap_or("");
+    let found = state.modules.iter_mut().find(|m| m.name == name);
+    match (words.as_slice(), found) {
+        (["-l" | "--list"], _) => Answer::out(vmkload_list(state)),
+        (["-g" | "--get-options", _], Some(m)) => {
+            Answer::out(format!("{} enabled = {} options = '{}'\n", m.name, i32::from(m.enabled), m.params))
+        }
+        (["-e" | "--enable", _], Some(m)) => {
+            m.enabled = true;
+            Answer::default()
+        }
+        (["-d" | "--disable", _], Some(m)) => {
+            m.enabled = false;
+            Answer::default()
+        }
+        (["-s" | "--set-options", options, _], Some(m)) => {
+            m.params = (*options).to_owned();
+            Answer::default()
+        }
+        (["-g" | "-e" | "-d" | "-s", ..], None) => Answer::coded(format!("Unable to find module {name}\n"), 1),
+        _ => Answer::coded(
+            "esxcfg-module <options> [module]\n   -g|--get-options    Get the options for a module and whether it is enabled.\n",
+            1,
+        ),
+    }
+}
+
+/// `-g` and `-s` name only the last part of the path, `-q` prints the value alone (recorded).
+pub(super) fn esxcfg_advcfg(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let all = args(call);
+    let quiet = all.iter().any(|w| *w == "-q" || *w == "--quiet");
+    let words: Vec<&str> = all.iter().copied().filter(|w| *w != "-q" && *w != "--quiet").collect();
+    let name = |path: &str| {
+        super::factory::tables::advanced(path).map_or(path, |o| o.path).rsplit('/').next().unwrap_or(path).to_owned()
+    };
+    match words.as_slice() {
+        ["-g" | "--get", path] => match state.advanced(path) {
+            Some(value) if quiet => Answer::out(format!("{value}\n")),
+            Some(value) => Answer::out(format!("Value of {} is {value}\n", name(path))),
+            None => Answer::coded(format!("Exception occured: Unable to find option {}\n", name(path)), 1),
+        },
+        ["-s" | "--set", value, path] => match cmd::settings::change(state, path, Some(value)) {
+            Ok(_) if quiet => Answer::default(),
+            Ok(value) => Answer::out(format!("Value of {} is {value}\n", name(path))),
+            Err(text) => Answer::coded(format!("Exception occured: {text}\n"), 1),
+        },
+        ["-l" | "--list"] => Answer::out(
+            super::factory::tables::ADVANCED
+                .iter()
+                .filter(|o| o.default(state.release).is_some())
+                .map(|o| format!("{} [{}] : {}\n", o.path, if o.integer { "Integer" } else { "String" }, o.description))
+                .collect::<String>(),
+        ),
+        _ => Answer::coded(
+            "Usage: esxcfg-advcfg <options> [<adv cfg Path>]\n   -g|--get            Get the value of the config option\n   -s|--set <value>    Set the value of the config option\n",
+            1,
+        ),
+    }
+}
+
+pub(super) fn esxcfg_info(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    if words.contains(&"-u") {
+        let h = state.bios_uuid.to_uppercase();
+        return Answer::out(format!("{}-{}-{}-{}-{}\n", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..]));
+    }
+    Answer::out(format!(
+        "+System : \n   |----System UUID.................................................{}\n   |----Boot Time...................................................{}\n",
+        state.uuid,
+        cmd::timestamp(state.boot_time)
+    ))
+}
+
+/// The table of loaded modules: name, uses, size in kB (6.5; exact padding not certain).
+fn vmkload_list(state: &HostState) -> String {
+    let mut out = String::from("Name                     Used  Size (kb) \n");
+    for m in state.modules.iter().filter(|m| m.loaded) {
+        out.push_str(&format!("{:<24} {:<5} {:<10}\n", m.name, 1 + m.name.len() % 5, 16 + m.name.len() * 12));
+    }
+    out
+}
+
+pub(super) fn vmkload_mod(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    match words.as_slice() {
+        ["-l" | "--list"] => Answer::out(vmkload_list(state)),
+        ["-u" | "--unload", name] => match state.modules.iter_mut().find(|m| m.name == *name) {
+            Some(m) if m.loaded => {
+                m.loaded = false;
+                Answer::out(format!("Module {name} successfully unloaded\n"))
+            }
+            _ => Answer::coded(format!("vmkload_mod: Can not remove module {name}: module not found\n"), 1),
+        },
+        [name] if !name.starts_with('-') => match state.modules.iter_mut().find(|m| m.name == *name) {
+            Some(m) if !m.loaded => {
+                m.loaded = true;
+                Answer::out(format!("Module {name} loaded successfully\n"))
+            }
+            Some(_) => Answer::coded(format!("vmkload_mod: Can not load module {name}: module is already loaded\n"), 1),
+            None => Answer::coded(format!("vmkload_mod: Can not load module {name}: No such file or directory\n"), 1),
+        },
+        _ => Answer::coded("Usage: vmkload_mod [options] [<executable file> | <module name>]\n", 1),
+    }
+}
+
+pub(super) fn vmkping(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    let value = |letter: &str| words.iter().position(|w| *w == letter).and_then(|i| words.get(i + 1)).copied();
+    let Some(target) = words.last().filter(|w| cmd::is_ipv4(w)) else {
+        return Answer::err("vmkping: no host given\n", 1);
+    };
+    let size = value("-s").and_then(|s| s.parse::<i64>().ok()).unwrap_or(56);
+    let count = value("-c").and_then(|s| s.parse::<usize>().ok()).unwrap_or(3);
+    let vmk = match value("-I") {
+        Some(name) => state.net.vmks.iter().find(|v| v.name == name),
+        None => state.net.vmks.first(),
+    };
+    let Some(vmk) = vmk else {
+        return Answer::err(format!("Unknown interface '{}': Invalid argument\n", value("-I").unwrap_or("")), 1);
+    };
+    let mut out = format!("PING {target} ({target}): {size} data bytes\n");
+    if words.contains(&"-d") && size > vmk.mtu - 28 {
+        out.push_str(&"sendto() failed (Message too long)\n".repeat(count));
+        out.push_str(&format!(
+            "\n--- {target} ping statistics ---\n{count} packets transmitted, 0 packets received, 100% packet loss\n"
+        ));
+        return Answer::coded(out, 1);
+    }
+    for n in 0..count {
+        out.push_str(&format!("{} bytes from {target}: icmp_seq={n} ttl=64 time=0.337 ms\n", size + 8));
+    }
+    out.push_str(&format!("\n--- {target} ping statistics ---\n{count} packets transmitted, {count} packets received, 0% packet loss\nround-trip min/avg/max = 0.337/0.337/0.337 ms\n"));
+    Answer::out(out)
+}
+
+/// 5.x and 6.x print a bus of three digits (recorded on 6.5: `00000:000:02.0`).
+pub(super) fn lspci(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let short = args(call).contains(&"-n");
+    let parts = args(call).contains(&"-p");
+    let mut out = String::new();
+    for n in &state.nics {
+        let old = state.release < Release::V67;
+        let address = if old { n.pci.replacen("0000:00:", "00000:000:", 1) } else { n.pci.clone() };
+        let (vendor, device) = &n.pci_id;
+        out.push_str(&match (short, parts) {
+            (true, _) => format!("{} Class 0200: {vendor}:{device} [{}]\n", n.pci, n.name),
+            (_, true) => {
+                format!("{} {vendor}:{device} 1af4:1100 255/   /     A V {:<12} {}\n", n.pci, n.driver, n.name)
+            }
+            _ => format!("{address} Network controller: {} [{}]\n", n.description, n.name),
+        });
+    }
+    Answer::out(out)
+}
+
+/// `vmkfstools -P PATH`: a boot bank in the recorded form of the release (5.x words are not used by these lines).
+pub(super) fn vmkfstools(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let words = args(call);
+    let Some(path) = words.iter().position(|w| *w == "-P" || *w == "-Ph").and_then(|i| words.get(i + 1)) else {
+        return Answer::coded(
+            "No valid command specified\n\n OPTIONS FOR FILE SYSTEMS:\n\nvmkfstools -P --queryfs vmfsPath\n",
+            1,
+        );
+    };
+    // A lost boot disk: /bootbank leads to /tmp, which is no volume. The real words are not recorded.
+    let lost = || {
+        Answer::err(
+            format!(
+                "Could not open {path}\nError: vmkfstools failed: vmkernel is not loaded or call not implemented.\n"
+            ),
+            255,
+        )
+    };
+    if !state.boot_disk_visible() {
+        return lost();
+    }
+    let (one, two) = state.bootbank_uuids();
+    let store = match path.trim_end_matches('/') {
+        "/bootbank" => state.stores.iter().find(|d| d.uuid == one),
+        "/altbootbank" => state.stores.iter().find(|d| d.uuid == two),
+        other => other
+            .strip_prefix("/vmfs/volumes/")
+            .and_then(|n| state.stores.iter().find(|d| d.uuid == n || (!d.name.is_empty() && d.name == n))),
+    };
+    let Some(d) = store else { return lost() };
+    let block = if d.kind != "vfat" {
+        1_048_576
+    } else if d.size > 1 << 30 {
+        65_536
+    } else {
+        4096
+    };
+    let new = state.release >= Release::V70;
+    let first = match d.kind.as_str() {
+        "vfat" => "vfat-0.04 (Raw Major Version: 0) file system spanning 1 partitions.".to_owned(),
+        "VMFS-5" => "VMFS-5.61 (Raw Major Version: 14) file system spanning 1 partitions.".to_owned(),
+        "VMFS-6" => "VMFS-6.82 (Raw Major Version: 24) file system spanning 1 partitions.".to_owned(),
+        other => format!("{other}-1.00 (Raw Major Version: 1) file system spanning 1 partitions."),
+    };
+    let mode = if d.kind == "vfat" { "private" } else { "public" };
+    let mut out = format!("{first}\nFile system label (if any): {}\nMode: {mode}\n", d.name);
+    out.push_str(&format!(
+        "Capacity {} ({} file blocks * {block}), {} ({} blocks) avail, max supported file size 0\n",
+        d.size,
+        d.size / block,
+        d.free,
+        d.free / block
+    ));
+    if new {
+        out.push_str("Disk Block Size: 512/0/0\n");
+    }
+    out.push_str(&format!(
+        "UUID: {}\nPartitions spanned (on \"disks\"):\n\t{}:{}\nIs Native Snapshot Capable: NO\n",
+        d.uuid,
+        boot_device(state),
+        d.partition
+    ));
+    Answer::out(out)
+}
+
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G"] {
+        if value < 1024.0 {
+            return format!("{value:.1}{unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1}T")
+}
+
+/// Bytes in the files below a directory.
+fn tree_size(path: &std::path::Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    entries
+        .flatten()
+        .map(|e| match e.metadata() {
+            Ok(m) if m.is_dir() => tree_size(&e.path()),
+            Ok(m) if m.is_file() => m.len(),
+            _ => 0,
+        })
+        .sum()
+}
+
+fn volume_rows(state: &HostState, call: &Call<'_>) -> Vec<(String, u64, u64, String)> {
+    if !state.boot_disk_visible() {
+        return Vec::new();
+    }
+    state
+        .stores
+        .iter()
+        .map(|d| {
+            let mount = format!("/vmfs/volumes/{}", if d.name.is_empty() { &d.uuid } else { &d.name });
+            let used = (d.size - d.free) + tree_size(&call.root.join("vmfs/volumes").join(&d.uuid));
+            (d.kind.clone(), d.size, used.min(d.size), mount)
+        })
+        .collect()
+}
+
+/// The volumes: `df` in bytes or `df -h`.
+pub(super) fn df(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let h = args(call).iter().any(|a| a.contains('h'));
+    let mut out = String::from(if h {
+        "Filesystem   Size   Used Available Use% Mounted on\n"
+    } else {
+        "Filesystem        Bytes         Used    Available Use% Mounted on\n"
+    });
+    for (kind, size, used, mount) in volume_rows(state, call) {
+        let percent = used * 100 / size.max(1);
+        out.push_str(&if h {
+            format!(
+                "{kind:<10} {:>6} {:>6} {:>9} {percent:>3}% {mount}\n",
+                human(size),
+                human(used),
+                human(size - used)
+            )
+        } else {
+            format!("{kind:<10} {size:>12} {used:>12} {:>12} {percent:>3}% {mount}\n", size - used)
+        });
+    }
+    Answer::out(out)
+}
+
+/// RAM disks with their documented sizes; what is used comes from the files that are really there.
+pub(super) fn vdf(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let mut out = String::from("Tardisk                  Space      Used\n");
+    let bytes =
+        |n: u64| if args(call).contains(&"-h") { format!("{}M", n / 1_048_576) } else { (n / 1024).to_string() };
+    for vib in state.image.vibs.iter().take(6) {
+        let name = format!("{}.v00", vib.payloads.first().map_or("", String::as_str));
+        let size = 1_048_576 * (1 + vib.name.len() as u64);
+        out.push_str(&format!("{name:<20} {:>9} {:>9}\n", bytes(size), bytes(size)));
+    }
+    out.push_str("-----\nRamdisk                   Size      Used Available Use% Mounted on\n");
+    for (name, size, mount) in [
+        ("root", 32_u64, "/"),
+        ("etc", 28, "/etc"),
+        ("opt", 32, "/opt"),
+        ("var", 48, "/var"),
+        ("tmp", 256, "/tmp"),
+        ("hostdstats", 303, "/var/lib/vmware/hostd/stats"),
+    ] {
+        let total = size << 20;
+        let used = if name == "root" { 3 << 20 } else { tree_size(&call.path(mount)).min(total) };
+        out.push_str(&format!(
+            "{name:<20} {:>9} {:>9} {:>9} {:>3}% {}\n",
+            bytes(total),
+            bytes(used),
+            bytes(total - used),
+            used * 100 / total,
+            if name == "root" { "--" } else { mount }
+        ));
+    }
+    Answer::out(out)
+}
