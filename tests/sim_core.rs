@@ -311,6 +311,19 @@ async fn sftp_and_the_password_method_are_there_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_release_lets_ssh_in() {
+    for (version, full) in [("6.0", "6.0.0"), ("6.5", "6.5.0"), ("6.7", "6.7.0"), ("7.0", "7.0."), ("8.0", "8.0.")] {
+        let (sim, mut ssh) = start(Options { version: version.into(), ..Options::default() }).await;
+        assert!(sim.hosts()[0].version.starts_with(full), "{:?}", sim.hosts());
+        // 6.0 has no host key that today's ssh takes without being told.
+        ssh.host_keys = "+ssh-rsa".into();
+        assert_eq!(ssh.run("echo in").await.stdout, "in\n", "{version}");
+        sim.stop().await;
+    }
+    assert!(Sim::start(Options { version: "5.5".into(), ..Options::default() }).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn max_sessions_refuses_the_second_channel() {
     let (sim, ssh) = start(Options { max_sessions: Some(1), ..Options::default() }).await;
     let handle = common::russh_login(&ssh).await;

@@ -262,15 +262,10 @@ impl Handler for Connection {
                 self.round = Round::Asked;
                 Ok(ask(Cow::Owned(vec![("Password: ".into(), false)])))
             }
-            (Some(Some(password)), Round::Asked) => {
-                if self.host.check_password(user, &password).await {
-                    self.round = Round::Passed;
-                    self.user = user.to_string();
-                    Ok(ask(Cow::Owned(Vec::new())))
-                } else {
-                    self.round = Round::Start;
-                    Ok(Auth::reject())
-                }
+            (Some(Some(password)), Round::Asked) if self.host.check_password(user, &password).await => {
+                self.round = Round::Passed;
+                self.user = user.to_string();
+                Ok(ask(Cow::Owned(Vec::new())))
             }
             (Some(None), Round::Passed) => Ok(Auth::Accept),
             _ => {
