@@ -140,6 +140,11 @@ pub async fn gone_and_back(client: &Client) {
     port_is(client, true).await;
 }
 
+/// Waits until the host is down.
+pub async fn gone(client: &Client) {
+    port_is(client, false).await;
+}
+
 /// Waits until the host answers.
 pub async fn back(client: &Client) {
     port_is(client, true).await;
