@@ -131,14 +131,15 @@ async fn a_reboot_keeps_what_was_saved_and_forgets_the_rest() {
     gone_and_back(&ssh).await;
     // SSH first, hostd later.
     let early = ssh.run("vim-cmd hostsvc/hostsummary >/dev/null").await;
-    let out = ssh
-        .run("cat /etc/motd /vmfs/volumes/datastore1/f; cat /etc/issue; ls /etc/not-sticky /tmp/x 2>&1 | grep -c 'No such'; \
-              esxcli system settings advanced list -o /UserVars/SuppressShellWarning | grep '^ *Int Value'")
-        .await;
     assert_ne!(early.code, Some(0), "hostd answered at once");
-    assert_eq!(out.stdout, "saved\nhere\n2\n   Int Value: 1\n", "{out:?}");
+    let script =
+        "cat /etc/motd /vmfs/volumes/datastore1/f; cat /etc/issue; ls /etc/not-sticky /tmp/x 2>&1 | grep -c 'No such'";
+    let out = ssh.run(script).await;
+    assert_eq!(out.stdout, "saved\nhere\n2\n", "{out:?}");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(ssh.run("vim-cmd hostsvc/hostsummary >/dev/null").await.code, Some(0));
+    let script = "esxcli system settings advanced list -o /UserVars/SuppressShellWarning | grep '^ *Int Value'";
+    assert_eq!(ssh.run(script).await.stdout, "   Int Value: 1\n");
     // A clean reboot saves.
     ssh.run("echo clean > /etc/motd; reboot").await;
     gone_and_back(&ssh).await;
@@ -253,7 +254,8 @@ async fn power_cuts_and_keys_that_change() {
 async fn a_host_may_never_return() {
     let (sim, ssh) = start(Options { faults: fault("never-returns@esx1"), boot_ms: 0, ..Options::default() }).await;
     ssh.run("reboot").await;
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    common::gone(&ssh).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     assert!(ssh.run("true").await.stderr.contains("refused"));
     sim.stop().await;
 }
@@ -311,6 +313,19 @@ async fn sftp_and_the_password_method_are_there_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_release_lets_ssh_in() {
+    for (version, full) in [("6.0", "6.0.0"), ("6.5", "6.5.0"), ("6.7", "6.7.0"), ("7.0", "7.0."), ("8.0", "8.0.")] {
+        let (sim, mut ssh) = start(Options { version: version.into(), ..Options::default() }).await;
+        assert!(sim.hosts()[0].version.starts_with(full), "{:?}", sim.hosts());
+        // 6.0 has no host key that today's ssh takes without being told.
+        ssh.host_keys = "+ssh-rsa".into();
+        assert_eq!(ssh.run("echo in").await.stdout, "in\n", "{version}");
+        sim.stop().await;
+    }
+    assert!(Sim::start(Options { version: "5.5".into(), ..Options::default() }).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn max_sessions_refuses_the_second_channel() {
     let (sim, ssh) = start(Options { max_sessions: Some(1), ..Options::default() }).await;
     let handle = common::russh_login(&ssh).await;
@@ -326,6 +341,15 @@ async fn max_sessions_refuses_the_second_channel() {
     assert_eq!(code, Some(5));
     let second = handle.channel_open_session().await.unwrap();
     assert!(second.request_subsystem(true, "sftp").await.is_ok());
+    sim.stop().await;
+    // The same from the host's own sshd_config.
+    let (sim, ssh) = start(Options::default()).await;
+    let handle = common::russh_login(&ssh).await;
+    let (_one, _two) = (handle.channel_open_session().await.unwrap(), handle.channel_open_session().await.unwrap());
+    ssh.run("echo 'MaxSessions 1' > /etc/ssh/sshd_config").await;
+    let handle = common::russh_login(&ssh).await;
+    let _one = handle.channel_open_session().await.unwrap();
+    assert!(handle.channel_open_session().await.is_err());
     sim.stop().await;
 }
 

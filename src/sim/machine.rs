@@ -1,26 +1,24 @@
 //! One simulated host: power on, run, save, go down, come back. Everything that changes a host passes through here.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpSocket;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::accounts::{Tallies, Verdict, password_matches};
+use super::SimError;
+use super::accounts::Tallies;
 use super::disk::Disk;
 use super::fault::Kind;
-use super::host::{self, Answer, Call, Effect, HostState};
+use super::host::HostState;
 use super::jail::{Running, TMP_BYTES};
 use super::keys::HostKeys;
+use super::links::{Listeners, reserve};
 use super::options::Options;
-use super::shim::{self, Request};
+use super::shim;
 use super::toolbox::Toolbox;
-use super::{SimError, sshd};
 
 /// One host and all that the machine holds for it.
 pub(crate) struct SimHost {
@@ -34,46 +32,32 @@ pub(crate) struct SimHost {
     root_hash: String,
     pub(crate) disk: Disk,
     toolbox: Arc<Toolbox>,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
     /// Held while the host goes up or down.
-    power: tokio::sync::Mutex<()>,
-    listeners: tokio::sync::Mutex<Listeners>,
+    pub(super) power: tokio::sync::Mutex<()>,
+    pub(super) listeners: tokio::sync::Mutex<Listeners>,
     rebooting: AtomicBool,
     boots: AtomicUsize,
-    fired: Mutex<Vec<usize>>,
+    pub(super) fired: Mutex<Vec<usize>>,
     /// Ends everything that belongs to this host, for good.
     pub(crate) end: CancellationToken,
 }
 
-struct Inner {
-    state: HostState,
-    keys: HostKeys,
-    running: Option<Running>,
-    on: CancellationToken,
-    hostd_at: Option<Instant>,
-    tallies: Tallies,
-    connections: Vec<(u64, String, CancellationToken)>,
-    next_connection: u64,
-}
-
-/// Sockets by address: listening, or bound but not listening so that nobody else takes the port meanwhile.
-#[derive(Default)]
-struct Listeners {
-    open: HashMap<SocketAddr, (CancellationToken, JoinHandle<()>)>,
-    reserved: HashMap<SocketAddr, TcpSocket>,
+/// What changes while the host lives.
+pub(super) struct Inner {
+    pub(super) state: HostState,
+    pub(super) keys: HostKeys,
+    pub(super) running: Option<Running>,
+    pub(super) on: CancellationToken,
+    pub(super) hostd_at: Option<Instant>,
+    pub(super) tallies: Tallies,
+    pub(super) connections: Vec<(u64, String, CancellationToken)>,
+    pub(super) next_connection: u64,
 }
 
 /// Seconds since 1970.
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default()
-}
-
-/// Takes a port without listening on it.
-fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 fn factory(version: &str, index: usize) -> Result<HostState, SimError> {
@@ -148,10 +132,7 @@ impl SimHost {
             toolbox,
             inner: Mutex::new(inner),
             power: tokio::sync::Mutex::new(()),
-            listeners: tokio::sync::Mutex::new(Listeners {
-                open: HashMap::new(),
-                reserved: HashMap::from([(address, socket)]),
-            }),
+            listeners: tokio::sync::Mutex::new(Listeners::holding(address, socket)),
             rebooting: AtomicBool::new(false),
             boots: AtomicUsize::new(0),
             fired: Mutex::new(Vec::new()),
@@ -159,22 +140,12 @@ impl SimHost {
         }))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn has(&self, wanted: impl Fn(&Kind) -> bool) -> bool {
         self.faults.iter().any(wanted)
-    }
-
-    /// Whether a fault that happens once has its turn now.
-    fn once(&self, fault: usize) -> bool {
-        let mut fired = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
-        if fired.contains(&fault) {
-            return false;
-        }
-        fired.push(fault);
-        true
     }
 
     /// Powers the host on: volatile files anew, saved configuration, first process, then SSH, later hostd.
@@ -260,7 +231,7 @@ impl SimHost {
     pub(crate) async fn shut_down(self: &Arc<Self>) {
         self.end.cancel();
         self.power_off().await;
-        self.listeners.lock().await.reserved.clear();
+        self.listeners.lock().await.let_go();
     }
 
     /// The same without waiting, for a simulator that is dropped.
@@ -276,7 +247,7 @@ impl SimHost {
         self.save_locked(&inner.state);
     }
 
-    fn save_locked(&self, state: &HostState) {
+    pub(super) fn save_locked(&self, state: &HostState) {
         if state.boot_disk_visible()
             && let Err(error) = self.disk.save(state)
         {
@@ -322,196 +293,6 @@ impl SimHost {
         });
     }
 
-    /// Answers one program of the host.
-    pub(crate) async fn serve_request(self: &Arc<Self>, request: Request) {
-        let line = request.line();
-        let mut cut = Cut::No;
-        for (number, fault) in self.faults.iter().enumerate() {
-            match fault {
-                Kind::Hang(regex) if regex.is_match(&line) => return self.end.cancelled().await,
-                Kind::Fail(regex, message) if regex.is_match(&line) => {
-                    return request.reply(format!("{message}\n").as_bytes(), b"", 1);
-                }
-                Kind::DropAfter(regex) if regex.is_match(&line) && self.once(number) => cut = Cut::Connection,
-                Kind::PowerCut(regex) if regex.is_match(&line) && self.once(number) => cut = Cut::Power,
-                _ => {}
-            }
-        }
-        if self.options.esxcli_ms > 0 && request.argv[0].ends_with("/esxcli") {
-            tokio::time::sleep(Duration::from_millis(self.options.esxcli_ms)).await;
-        }
-        let host = Arc::clone(self);
-        let Ok((answer, request)) = tokio::task::spawn_blocking(move || (host.answer(&request), request)).await else {
-            return;
-        };
-        for effect in &answer.effects {
-            match effect {
-                Effect::Reboot { after_ms, save } => self.reboot(Duration::from_millis(*after_ms), *save),
-                Effect::AddressesChanged | Effect::SshStopped | Effect::SshStarted => self.follow_addresses().await,
-                Effect::Save | Effect::HostdRestart | Effect::KeysChanged => {}
-            }
-        }
-        match cut {
-            Cut::No => request.reply(&answer.stdout, &answer.stderr, answer.code),
-            Cut::Connection => {
-                self.cut_all();
-                request.reply(&answer.stdout, &answer.stderr, answer.code);
-            }
-            Cut::Power => {
-                // No answer: the power goes before it is out.
-                self.reboot(Duration::ZERO, false);
-            }
-        }
-    }
-
-    fn answer(&self, request: &Request) -> Answer {
-        let mut inner = self.inner();
-        let root = inner.running.as_ref().map_or_else(|| self.disk.root(), Running::view);
-        let call = Call {
-            argv: &request.argv,
-            stdin: &request.stdin,
-            root: &root,
-            now: unix_now(),
-            ssh_connection: &request.ssh_connection,
-            tty: request.tty,
-            hostd_up: inner.hostd_at.is_some_and(|at| Instant::now() >= at),
-        };
-        let answer = host::answer(&mut inner.state, &call);
-        for effect in &answer.effects {
-            match effect {
-                Effect::Save => self.save_locked(&inner.state),
-                Effect::HostdRestart if inner.hostd_at.is_some() => {
-                    inner.hostd_at = Some(Instant::now() + Duration::from_millis(self.options.hostd_ms));
-                }
-                _ => {}
-            }
-        }
-        answer
-    }
-
-    /// Brings listeners and connections in line with sshd and the vmknics: a connection whose address is gone is cut.
-    async fn follow_addresses(self: &Arc<Self>) {
-        let (running, on, addresses) = {
-            let inner = self.inner();
-            let running = inner.state.ssh_running() && inner.running.is_some();
-            (running, inner.on.clone(), inner.state.management_addresses())
-        };
-        let mut wanted = Vec::new();
-        if running && !addresses.is_empty() {
-            wanted.push(self.address);
-            if self.options.listen_on_vmknics {
-                let loopback = addresses.iter().filter_map(|a| a.parse::<IpAddr>().ok()).filter(IpAddr::is_loopback);
-                wanted.extend(loopback.map(|ip| SocketAddr::new(ip, self.address.port())));
-            }
-        }
-        self.cut_connections(|address| !addresses.iter().any(|known| known == address));
-        self.close_listeners(|address| !wanted.contains(address)).await;
-        let mut listeners = self.listeners.lock().await;
-        for address in wanted {
-            if listeners.open.contains_key(&address) {
-                continue;
-            }
-            let socket = match listeners.reserved.remove(&address) {
-                Some(socket) => Ok(socket),
-                None => reserve(address),
-            };
-            match socket.and_then(|socket| socket.listen(128)) {
-                Ok(listener) => {
-                    let token = on.child_token();
-                    let task = tokio::spawn(sshd::accept(Arc::clone(self), listener, token.clone(), on.clone()));
-                    listeners.open.insert(address, (token, task));
-                }
-                Err(error) => {
-                    tracing::error!(%error, host = self.label, "the simulated host cannot listen on {address}")
-                }
-            }
-        }
-    }
-
-    async fn close_listeners(&self, unwanted: impl Fn(&SocketAddr) -> bool) {
-        let mut listeners = self.listeners.lock().await;
-        let gone: Vec<SocketAddr> = listeners.open.keys().filter(|a| unwanted(a)).copied().collect();
-        for address in gone {
-            if let Some((token, task)) = listeners.open.remove(&address) {
-                token.cancel();
-                let _ = task.await;
-            }
-            if address == self.address
-                && let Ok(socket) = reserve(address)
-            {
-                listeners.reserved.insert(address, socket);
-            }
-        }
-    }
-
-    fn cut_connections(&self, lost: impl Fn(&str) -> bool) {
-        self.inner().connections.retain(|(_, address, token)| {
-            let keep = !lost(address);
-            if !keep {
-                token.cancel();
-            }
-            keep
-        });
-    }
-
-    /// Cuts every connection, with no goodbye.
-    pub(crate) fn cut_all(&self) {
-        self.cut_connections(|_| true);
-    }
-
-    /// Notes a connection. Its server address is the vmknic it would have come in over.
-    pub(crate) fn connected(&self, local: IpAddr, on: &CancellationToken) -> (u64, String, CancellationToken) {
-        let mut inner = self.inner();
-        let addresses = inner.state.management_addresses();
-        let local = local.to_string();
-        let address = match addresses.first() {
-            Some(first) if !addresses.contains(&local) => first.clone(),
-            _ => local,
-        };
-        let token = on.child_token();
-        inner.next_connection += 1;
-        let number = inner.next_connection;
-        inner.connections.push((number, address.clone(), token.clone()));
-        (number, address, token)
-    }
-
-    pub(crate) fn disconnected(&self, number: u64) {
-        self.inner().connections.retain(|(known, ..)| *known != number);
-    }
-
-    /// Judges a password for `user`.
-    pub(crate) async fn check_password(self: &Arc<Self>, user: &str, password: &str) -> bool {
-        let (root, name, word) = (self.disk.root(), user.to_string(), password.to_string());
-        let right = tokio::task::spawn_blocking(move || password_matches(&root, &name, &word)).await.unwrap_or(false);
-        let right = right && !self.has(|f| matches!(f, Kind::RejectPassword));
-        let mut inner = self.inner();
-        let (limit, mut seconds) = inner.state.lockout();
-        for fault in &self.faults {
-            if let Kind::LockSeconds(n) = fault {
-                seconds = *n;
-            }
-        }
-        let verdict = inner.tallies.judge(user, right, limit, Duration::from_secs(seconds), Instant::now());
-        drop(inner);
-        if let Verdict::Locked(failures) = verdict {
-            self.log(&format!(
-                "Remote access for ESXi local user account '{user}' has been locked for {seconds} seconds after \
-                 {failures} failed login attempts."
-            ));
-        }
-        verdict == Verdict::Right
-    }
-
-    /// One line in the host's own log of events.
-    fn log(&self, text: &str) {
-        use std::io::Write;
-        let path = self.disk.root().join("var/log/vobd.log");
-        let stamp = humantime::format_rfc3339_millis(SystemTime::now());
-        if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
-            let _ = writeln!(file, "{stamp}: [UserLevelCorrelator] {text}");
-        }
-    }
-
     /// Runs `read` on the host's present state and keys.
     pub(crate) fn with_state<T>(&self, read: impl FnOnce(&HostState, &HostKeys) -> T) -> T {
         let inner = self.inner();
@@ -525,41 +306,6 @@ impl SimHost {
             None => Err("the host is down".into()),
         }
     }
-}
-
-/// What a fault does when a command has run.
-#[derive(Clone, Copy)]
-enum Cut {
-    No,
-    Connection,
-    Power,
-}
-
-impl SimHost {
-    /// Faults for an SSH exec request that is not one of ESXi's programs (those are met when they call in).
-    pub(crate) fn exec_fault(&self, command: &str) -> Option<ExecFault> {
-        let mut words = command.split(|c: char| c.is_whitespace() || ";&|()`\"'/".contains(c));
-        let ours = |word: &str| host::programs().iter().any(|program| program.rsplit('/').next() == Some(word));
-        if matches!(command.trim(), "sh" | "/bin/sh") || words.any(ours) {
-            return None;
-        }
-        self.faults.iter().enumerate().find_map(|(number, fault)| match fault {
-            Kind::Hang(regex) if regex.is_match(command) => Some(ExecFault::Hang),
-            Kind::Fail(regex, message) if regex.is_match(command) => Some(ExecFault::Fail(message.clone())),
-            Kind::DropAfter(regex) if regex.is_match(command) && self.once(number) => Some(ExecFault::Drop),
-            Kind::PowerCut(regex) if regex.is_match(command) && self.once(number) => Some(ExecFault::PowerCut),
-            _ => None,
-        })
-    }
-}
-
-/// What happens to an exec request.
-#[derive(Debug, Clone)]
-pub(crate) enum ExecFault {
-    Hang,
-    Fail(String),
-    Drop,
-    PowerCut,
 }
 
 /// Runs blocking work of the simulator; a panic in it counts as an error of the options.

@@ -3,11 +3,12 @@
 //! Nothing here is shared with the product's own idea of ESXi: no parser, no table, no transport. A host is a directory
 //! tree with a real POSIX shell that has this tree as its root ([`jail`]), tools ([`toolbox`]), and small scripts in
 //! place of ESXi's own programs ([`shim`]) that ask [`host`] for what the real ones would print. [`disk`] decides what
-//! survives a boot, [`machine`] boots and reboots, [`sshd`] and [`session`] are what a client sees.
+//! survives a boot, [`machine`] boots and reboots, [`answers`] and [`links`] serve while it is up, [`sshd`] and [`session`] are what a client sees.
 //!
 //! Needs Linux and either root or unprivileged user namespaces.
 
 mod accounts;
+mod answers;
 mod crypt;
 mod disk;
 mod error;
@@ -16,6 +17,7 @@ pub mod front;
 pub mod host;
 mod jail;
 mod keys;
+mod links;
 mod machine;
 mod options;
 mod password;

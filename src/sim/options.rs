@@ -27,7 +27,7 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Root's password; `None`: one is made up for each host.
     pub password: Option<String>,
-    /// sshd's MaxSessions (OpenSSH's default is 10).
+    /// sshd's MaxSessions; `None`: as the host's own sshd_config says (OpenSSH's default is 10).
     pub max_sessions: Option<usize>,
     /// Whether sshd has an SFTP subsystem.
     pub sftp: bool,

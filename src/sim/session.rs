@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdin;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::ExecFault;
 use super::disk::SFTP_SERVER;
-use super::machine::{ExecFault, SimHost};
+use super::machine::SimHost;
 use super::sshd::Argv;
 
 /// What to run on a channel, and for whom.

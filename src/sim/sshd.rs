@@ -194,7 +194,17 @@ struct Connection {
 impl Connection {
     fn max_sessions(&self) -> usize {
         let fault = self.host.faults.iter().find_map(|f| if let Kind::MaxSessions(n) = f { Some(*n) } else { None });
-        fault.or(self.host.options.max_sessions).unwrap_or(MAX_SESSIONS)
+        fault.or(self.host.options.max_sessions).or_else(|| self.configured_sessions()).unwrap_or(MAX_SESSIONS)
+    }
+
+    /// MaxSessions as a hardening rule sets it in the host's own sshd_config; the first line counts.
+    fn configured_sessions(&self) -> Option<usize> {
+        let text = std::fs::read_to_string(self.host.disk.root().join("etc/ssh/sshd_config")).ok()?;
+        text.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            words.next().filter(|word| word.eq_ignore_ascii_case("MaxSessions"))?;
+            words.next()?.parse().ok()
+        })
     }
 
     /// Starts a job on a channel; a second one on the same channel is refused, as by OpenSSH.
@@ -262,15 +272,10 @@ impl Handler for Connection {
                 self.round = Round::Asked;
                 Ok(ask(Cow::Owned(vec![("Password: ".into(), false)])))
             }
-            (Some(Some(password)), Round::Asked) => {
-                if self.host.check_password(user, &password).await {
-                    self.round = Round::Passed;
-                    self.user = user.to_string();
-                    Ok(ask(Cow::Owned(Vec::new())))
-                } else {
-                    self.round = Round::Start;
-                    Ok(Auth::reject())
-                }
+            (Some(Some(password)), Round::Asked) if self.host.check_password(user, &password).await => {
+                self.round = Round::Passed;
+                self.user = user.to_string();
+                Ok(ask(Cow::Owned(Vec::new())))
             }
             (Some(None), Round::Passed) => Ok(Auth::Accept),
             _ => {

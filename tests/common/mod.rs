@@ -18,6 +18,8 @@ pub struct Client {
     pub key: Option<PathBuf>,
     pub terminal: bool,
     pub methods: String,
+    /// OpenSSH's HostKeyAlgorithms.
+    pub host_keys: String,
     dir: Arc<tempfile::TempDir>,
 }
 
@@ -44,6 +46,7 @@ pub async fn start(options: Options) -> (Sim, Client) {
         key: None,
         terminal: false,
         methods: "publickey,keyboard-interactive".into(),
+        host_keys: "+".into(),
         dir: Arc::new(dir),
     };
     (sim, client)
@@ -66,6 +69,9 @@ impl Client {
         ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
         ssh.args(["-o", "LogLevel=ERROR", "-o", "NumberOfPasswordPrompts=1", "-o", "ConnectTimeout=5"]);
         ssh.args(["-o", "IdentitiesOnly=yes", "-o", &format!("PreferredAuthentications={}", self.methods)]);
+        if self.host_keys != "+" {
+            ssh.args(["-o", &format!("HostKeyAlgorithms={}", self.host_keys)]);
+        }
         if let Some(key) = &self.key {
             ssh.arg("-i").arg(key);
         }
@@ -132,6 +138,11 @@ impl Client {
 pub async fn gone_and_back(client: &Client) {
     port_is(client, false).await;
     port_is(client, true).await;
+}
+
+/// Waits until the host is down.
+pub async fn gone(client: &Client) {
+    port_is(client, false).await;
 }
 
 /// Waits until the host answers.

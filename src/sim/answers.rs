@@ -1,0 +1,156 @@
+//! What a host does when it is asked: programs, passwords, and the faults that meet either.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::accounts::{Verdict, password_matches};
+use super::fault::Kind;
+use super::host::{self, Answer, Call, Effect};
+use super::jail::Running;
+use super::machine::{SimHost, unix_now};
+use super::shim::Request;
+
+/// What a fault does when a command has run.
+#[derive(Clone, Copy)]
+enum Cut {
+    No,
+    Connection,
+    Power,
+}
+
+/// What happens to an exec request.
+#[derive(Debug, Clone)]
+pub(crate) enum ExecFault {
+    Hang,
+    Fail(String),
+    Drop,
+    PowerCut,
+}
+
+impl SimHost {
+    /// Whether a fault that happens once has its turn now.
+    fn once(&self, fault: usize) -> bool {
+        let mut fired = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
+        if fired.contains(&fault) {
+            return false;
+        }
+        fired.push(fault);
+        true
+    }
+
+    /// Answers one program of the host.
+    pub(crate) async fn serve_request(self: &Arc<Self>, request: Request) {
+        let line = request.line();
+        let mut cut = Cut::No;
+        for (number, fault) in self.faults.iter().enumerate() {
+            match fault {
+                Kind::Hang(regex) if regex.is_match(&line) => return self.end.cancelled().await,
+                Kind::Fail(regex, message) if regex.is_match(&line) => {
+                    return request.reply(format!("{message}\n").as_bytes(), b"", 1);
+                }
+                Kind::DropAfter(regex) if regex.is_match(&line) && self.once(number) => cut = Cut::Connection,
+                Kind::PowerCut(regex) if regex.is_match(&line) && self.once(number) => cut = Cut::Power,
+                _ => {}
+            }
+        }
+        if self.options.esxcli_ms > 0 && request.argv[0].ends_with("/esxcli") {
+            tokio::time::sleep(Duration::from_millis(self.options.esxcli_ms)).await;
+        }
+        let host = Arc::clone(self);
+        let Ok((answer, request)) = tokio::task::spawn_blocking(move || (host.answer(&request), request)).await else {
+            return;
+        };
+        for effect in &answer.effects {
+            match effect {
+                Effect::Reboot { after_ms, save } => self.reboot(Duration::from_millis(*after_ms), *save),
+                Effect::AddressesChanged | Effect::SshStopped | Effect::SshStarted => self.follow_addresses().await,
+                Effect::Save | Effect::HostdRestart | Effect::KeysChanged => {}
+            }
+        }
+        match cut {
+            Cut::No => request.reply(&answer.stdout, &answer.stderr, answer.code),
+            Cut::Connection => {
+                self.cut_all();
+                request.reply(&answer.stdout, &answer.stderr, answer.code);
+            }
+            Cut::Power => {
+                // No answer: the power goes before it is out.
+                self.reboot(Duration::ZERO, false);
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        let mut inner = self.inner();
+        let root = inner.running.as_ref().map_or_else(|| self.disk.root(), Running::view);
+        let call = Call {
+            argv: &request.argv,
+            stdin: &request.stdin,
+            root: &root,
+            now: unix_now(),
+            ssh_connection: &request.ssh_connection,
+            tty: request.tty,
+            hostd_up: inner.hostd_at.is_some_and(|at| Instant::now() >= at),
+        };
+        let answer = host::answer(&mut inner.state, &call);
+        for effect in &answer.effects {
+            match effect {
+                Effect::Save => self.save_locked(&inner.state),
+                Effect::HostdRestart if inner.hostd_at.is_some() => {
+                    inner.hostd_at = Some(Instant::now() + Duration::from_millis(self.options.hostd_ms));
+                }
+                _ => {}
+            }
+        }
+        answer
+    }
+
+    /// Faults for an SSH exec request that is not one of ESXi's programs (those are met when they call in).
+    pub(crate) fn exec_fault(&self, command: &str) -> Option<ExecFault> {
+        let mut words = command.split(|c: char| c.is_whitespace() || ";&|()`\"'/".contains(c));
+        let ours = |word: &str| host::programs().iter().any(|program| program.rsplit('/').next() == Some(word));
+        if matches!(command.trim(), "sh" | "/bin/sh") || words.any(ours) {
+            return None;
+        }
+        self.faults.iter().enumerate().find_map(|(number, fault)| match fault {
+            Kind::Hang(regex) if regex.is_match(command) => Some(ExecFault::Hang),
+            Kind::Fail(regex, message) if regex.is_match(command) => Some(ExecFault::Fail(message.clone())),
+            Kind::DropAfter(regex) if regex.is_match(command) && self.once(number) => Some(ExecFault::Drop),
+            Kind::PowerCut(regex) if regex.is_match(command) && self.once(number) => Some(ExecFault::PowerCut),
+            _ => None,
+        })
+    }
+
+    /// Judges a password for `user`.
+    pub(crate) async fn check_password(self: &Arc<Self>, user: &str, password: &str) -> bool {
+        let (root, name, word) = (self.disk.root(), user.to_string(), password.to_string());
+        let right = tokio::task::spawn_blocking(move || password_matches(&root, &name, &word)).await.unwrap_or(false);
+        let right = right && !self.has(|f| matches!(f, Kind::RejectPassword));
+        let mut inner = self.inner();
+        let (limit, mut seconds) = inner.state.lockout();
+        for fault in &self.faults {
+            if let Kind::LockSeconds(n) = fault {
+                seconds = *n;
+            }
+        }
+        let verdict = inner.tallies.judge(user, right, limit, Duration::from_secs(seconds), Instant::now());
+        drop(inner);
+        if let Verdict::Locked(failures) = verdict {
+            self.log(&format!(
+                "Remote access for ESXi local user account '{user}' has been locked for {seconds} seconds after \
+                 {failures} failed login attempts."
+            ));
+        }
+        verdict == Verdict::Right
+    }
+
+    /// One line in the host's own log of events.
+    fn log(&self, text: &str) {
+        use std::io::Write;
+        let path = self.disk.root().join("var/log/vobd.log");
+        let stamp = humantime::format_rfc3339_millis(SystemTime::now());
+        if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
+            let _ = writeln!(file, "{stamp}: [UserLevelCorrelator] {text}");
+        }
+    }
+}

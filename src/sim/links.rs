@@ -1,0 +1,135 @@
+//! A host's TCP side: where sshd listens, which connections there are, and what becomes of them when a vmknic goes.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpSocket;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::machine::SimHost;
+use super::sshd;
+
+/// Sockets by address: listening, or bound but not listening so that nobody else takes the port meanwhile.
+#[derive(Default)]
+pub(super) struct Listeners {
+    open: HashMap<SocketAddr, (CancellationToken, JoinHandle<()>)>,
+    reserved: HashMap<SocketAddr, TcpSocket>,
+}
+
+impl Listeners {
+    /// With one port taken and nobody listening.
+    pub(super) fn holding(address: SocketAddr, socket: TcpSocket) -> Listeners {
+        Listeners { open: HashMap::new(), reserved: HashMap::from([(address, socket)]) }
+    }
+
+    /// Gives the ports back that are taken and not listened on.
+    pub(super) fn let_go(&mut self) {
+        self.reserved.clear();
+    }
+}
+
+/// Takes a port without listening on it.
+pub(super) fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+impl SimHost {
+    /// Brings listeners and connections in line with sshd and the vmknics: a connection whose address is gone is cut.
+    pub(super) async fn follow_addresses(self: &Arc<Self>) {
+        let (running, on, addresses) = {
+            let inner = self.inner();
+            let running = inner.state.ssh_running() && inner.running.is_some();
+            (running, inner.on.clone(), inner.state.management_addresses())
+        };
+        let mut wanted = Vec::new();
+        if running && !addresses.is_empty() {
+            wanted.push(self.address);
+            if self.options.listen_on_vmknics {
+                let loopback = addresses.iter().filter_map(|a| a.parse::<IpAddr>().ok()).filter(IpAddr::is_loopback);
+                wanted.extend(loopback.map(|ip| SocketAddr::new(ip, self.address.port())));
+            }
+        }
+        self.cut_connections(|address| !addresses.iter().any(|known| known == address));
+        self.close_listeners(|address| !wanted.contains(address)).await;
+        let mut listeners = self.listeners.lock().await;
+        if on.is_cancelled() {
+            // The power went meanwhile.
+            return;
+        }
+        for address in wanted {
+            if listeners.open.contains_key(&address) {
+                continue;
+            }
+            let socket = match listeners.reserved.remove(&address) {
+                Some(socket) => Ok(socket),
+                None => reserve(address),
+            };
+            match socket.and_then(|socket| socket.listen(128)) {
+                Ok(listener) => {
+                    let token = on.child_token();
+                    let task = tokio::spawn(sshd::accept(Arc::clone(self), listener, token.clone(), on.clone()));
+                    listeners.open.insert(address, (token, task));
+                }
+                Err(error) => {
+                    tracing::error!(%error, host = self.label, "the simulated host cannot listen on {address}")
+                }
+            }
+        }
+    }
+
+    pub(super) async fn close_listeners(&self, unwanted: impl Fn(&SocketAddr) -> bool) {
+        let mut listeners = self.listeners.lock().await;
+        let gone: Vec<SocketAddr> = listeners.open.keys().filter(|a| unwanted(a)).copied().collect();
+        for address in gone {
+            if let Some((token, task)) = listeners.open.remove(&address) {
+                token.cancel();
+                let _ = task.await;
+            }
+            if address == self.address
+                && let Ok(socket) = reserve(address)
+            {
+                listeners.reserved.insert(address, socket);
+            }
+        }
+    }
+
+    pub(super) fn cut_connections(&self, lost: impl Fn(&str) -> bool) {
+        self.inner().connections.retain(|(_, address, token)| {
+            let keep = !lost(address);
+            if !keep {
+                token.cancel();
+            }
+            keep
+        });
+    }
+
+    /// Cuts every connection, with no goodbye.
+    pub(crate) fn cut_all(&self) {
+        self.cut_connections(|_| true);
+    }
+
+    /// Notes a connection. Its server address is the vmknic it would have come in over.
+    pub(crate) fn connected(&self, local: IpAddr, on: &CancellationToken) -> (u64, String, CancellationToken) {
+        let mut inner = self.inner();
+        let addresses = inner.state.management_addresses();
+        let local = local.to_string();
+        let address = match addresses.first() {
+            Some(first) if !addresses.contains(&local) => first.clone(),
+            _ => local,
+        };
+        let token = on.child_token();
+        inner.next_connection += 1;
+        let number = inner.next_connection;
+        inner.connections.push((number, address.clone(), token.clone()));
+        (number, address, token)
+    }
+
+    pub(crate) fn disconnected(&self, number: u64) {
+        self.inner().connections.retain(|(known, ..)| *known != number);
+    }
+}
