@@ -161,14 +161,16 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
         hosts: hosts.iter().map(|h| h.name.clone()).collect(),
         resumes: args.resume.clone(),
     };
-    let journal = Journal::create(&new).map_err(|e| Failure::Text(format!("cannot keep a journal of this run: {e}")))?;
+    let journal =
+        Journal::create(&new).map_err(|e| Failure::Text(format!("cannot keep a journal of this run: {e}")))?;
     let report = ReportOptions::detect(args.diff, options.mode != Mode::Apply);
     let reporter = crate::report::for_outputs(&args.output, &report)
         .map_err(|e| Failure::Text(format!("cannot write the report: {e}")))?;
     let cancel = CancellationToken::new();
     let (events, received) = mpsc::unbounded_channel();
     let run = journal.run().to_owned();
-    let ctx = Arc::new(Context::new(playbook, options, Arc::new(RusshConnector::default()), cancel.clone(), run, events));
+    let ctx =
+        Arc::new(Context::new(playbook, options, Arc::new(RusshConnector::default()), cancel.clone(), run, events));
     let watch = tokio::spawn(interrupts(cancel));
     let reporting = tokio::spawn(report_events(received, reporter, journal));
     let outcome = crate::engine::run(ctx, hosts).await;
@@ -225,7 +227,9 @@ async fn interrupts(cancel: CancellationToken) {
             _ = terminate.recv() => {}
         }
         if again {
-            eprintln!("interrupted again: stopping at once; what was under way may be half done, run it again to go on");
+            eprintln!(
+                "interrupted again: stopping at once; what was under way may be half done, run it again to go on"
+            );
             std::process::exit(130);
         }
         eprintln!("interrupted: finishing the change in hand (again to stop at once)");

@@ -43,7 +43,16 @@ pub fn bundle(args: &BundleArgs) -> ExitCode {
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["VIB", "Version", "Vendor", "Claims", "Signed", "Live install", "Maintenance mode", "Payload bytes"]);
+    table.set_header([
+        "VIB",
+        "Version",
+        "Vendor",
+        "Claims",
+        "Signed",
+        "Live install",
+        "Maintenance mode",
+        "Payload bytes",
+    ]);
     for vib in &software.vibs {
         table.add_row([
             vib.name.clone(),

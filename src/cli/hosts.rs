@@ -61,7 +61,8 @@ impl HostArgs {
             None if self.sim.is_some() => Inventory::default(),
             None => {
                 return Err(Failure::Text(
-                    "no hosts: give an inventory (-i hosts.yml, or -i root@esx1,esx2), or simulate some (--sim 2)".into(),
+                    "no hosts: give an inventory (-i hosts.yml, or -i root@esx1,esx2), or simulate some (--sim 2)"
+                        .into(),
                 ));
             }
         };
@@ -71,7 +72,8 @@ impl HostArgs {
 
     /// The inventory of simulated hosts that run now.
     pub fn simulated(&self, hosts: &[HostInfo]) -> Result<Inventory, Failure> {
-        let unwritable = |e: std::io::Error| Failure::Text(format!("cannot write the inventory of the simulated hosts: {e}"));
+        let unwritable =
+            |e: std::io::Error| Failure::Text(format!("cannot write the inventory of the simulated hosts: {e}"));
         // A temporary file is its owner's alone.
         let mut file = tempfile::Builder::new().suffix(".yml").tempfile().map_err(unwritable)?;
         file.write_all(crate::sim::inventory_yaml(hosts).as_bytes()).map_err(unwritable)?;
@@ -85,7 +87,10 @@ impl HostArgs {
         let password = if self.ask_pass && !inventory.hosts.is_empty() {
             let term = console::Term::stderr();
             if !term.is_term() {
-                return Err(Failure::Text("--ask-pass needs a terminal; put the password into the inventory as {env: NAME} or {file: PATH}".into()));
+                return Err(Failure::Text(
+                    "--ask-pass needs a terminal; put the password into the inventory as {env: NAME} or {file: PATH}"
+                        .into(),
+                ));
             }
             eprint!("Password: ");
             let typed = term.read_secure_line().map_err(|e| Failure::Text(format!("cannot read the password: {e}")))?;

@@ -53,7 +53,10 @@ impl HostRun {
                 None => "It could not be looked at again",
             };
             self.dirty = true;
-            return Err(Acted::Failed(format!("{error}, while making the change {:?}. {there}; run this again to go on", change.summary)));
+            return Err(Acted::Failed(format!(
+                "{error}, while making the change {:?}. {there}; run this again to go on",
+                change.summary
+            )));
         }
         acted
     }
@@ -91,9 +94,9 @@ impl HostRun {
         let (payload, length) = match source {
             Source::Bytes(bytes) => (Payload::Bytes(bytes.clone()), bytes.len() as u64),
             Source::File(file) => {
-                let length = std::fs::metadata(file).map(|m| m.len()).map_err(|e| {
-                    Acted::Failed(format!("cannot read {} on this machine: {e}", file.display()))
-                })?;
+                let length = std::fs::metadata(file)
+                    .map(|m| m.len())
+                    .map_err(|e| Acted::Failed(format!("cannot read {} on this machine: {e}", file.display())))?;
                 (Payload::File(file.clone()), length)
             }
         };
@@ -101,7 +104,12 @@ impl HostRun {
         let host = self.host.name.clone();
         let doing = format!("uploading {path}");
         let mut progress = move |sent| {
-            ctx.emit(EventKind::Phase { host: host.clone(), doing: doing.clone(), position: Some(sent), length: Some(length) });
+            ctx.emit(EventKind::Phase {
+                host: host.clone(),
+                doing: doing.clone(),
+                position: Some(sent),
+                length: Some(length),
+            });
         };
         match self.session.upload(&payload, path, mode, &mut progress).await {
             Ok(()) => Ok(()),
@@ -118,7 +126,11 @@ impl HostRun {
         // A new address is where the host will be, unless we come in through a forwarded port.
         let direct = self.facts.session_address.as_deref() == Some(before.as_str());
         let after = detached.new_address.clone().filter(|_| direct);
-        self.phase(format!("{} (detached, with a rollback after {} s)", change.summary, detached.confirm_within.as_secs()));
+        self.phase(format!(
+            "{} (detached, with a rollback after {} s)",
+            change.summary,
+            detached.confirm_within.as_secs()
+        ));
         self.dirty = true;
         let started = self.session.run(&script.start()).await.map_err(transport)?;
         if started.code != 0 {
@@ -141,7 +153,9 @@ impl HostRun {
                 }
                 match self.session.reopen(Some(&address)).await {
                     Ok(()) => {}
-                    Err(error @ (TransportError::Refused { .. } | TransportError::HostKey { .. })) => return Err(transport(error)),
+                    Err(error @ (TransportError::Refused { .. } | TransportError::HostKey { .. })) => {
+                        return Err(transport(error));
+                    }
                     Err(error) => {
                         last = error.to_string();
                         continue;
@@ -153,12 +167,15 @@ impl HostRun {
                         Progress::Confirmed => return Ok(()),
                         Progress::Failed(said) => {
                             let _ = self.session.run(&script.tidy()).await;
-                            return Err(Acted::Failed(format!("the change failed on the host and was taken back: {said}")));
+                            return Err(Acted::Failed(format!(
+                                "the change failed on the host and was taken back: {said}"
+                            )));
                         }
                         Progress::RolledBack => return Err(self.rolled_back(&script, detached, &before).await),
                         Progress::Unknown => {
                             return Err(Acted::Failed(
-                                "the host has no trace of the change any more: it restarted meanwhile. Run this again".into(),
+                                "the host has no trace of the change any more: it restarted meanwhile. Run this again"
+                                    .into(),
                             ));
                         }
                         Progress::Running => last = format!("logged in at {address}, the change is still running"),
@@ -226,7 +243,9 @@ impl HostRun {
         self.facts.maintenance = false;
         match crate::esxi::failure::failure(&output) {
             // Leaving it twice is an error on some releases; out is out.
-            Some(f) if !f.message.contains("already") => Err(HostError::Stopped(format!("`{command}` failed: {}", f.message))),
+            Some(f) if !f.message.contains("already") => {
+                Err(HostError::Stopped(format!("`{command}` failed: {}", f.message)))
+            }
             _ => Ok(()),
         }
     }
@@ -238,7 +257,12 @@ impl HostRun {
             text.lines().filter_map(|l| l.trim().strip_prefix("Config File: ")).map(str::to_owned).collect()
         };
         let names = |files: &[String]| {
-            files.iter().filter_map(|f| f.rsplit('/').next()).map(|f| f.trim_end_matches(".vmx")).collect::<Vec<_>>().join(", ")
+            files
+                .iter()
+                .filter_map(|f| f.rsplit('/').next())
+                .map(|f| f.trim_end_matches(".vmx"))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let mut now = running(&self.session.run(&list).await?.stdout);
         if now.is_empty() {
@@ -266,7 +290,9 @@ impl HostRun {
                 .and_then(|l| l.split_whitespace().next())
                 .filter(|id| id.chars().all(|c| c.is_ascii_digit()));
             let Some(id) = id else {
-                return Err(HostError::Stopped(format!("cannot find the virtual machine {file} in `vim-cmd vmsvc/getallvms`; power it off yourself")));
+                return Err(HostError::Stopped(format!(
+                    "cannot find the virtual machine {file} in `vim-cmd vmsvc/getallvms`; power it off yourself"
+                )));
             };
             self.session.run(&verb.clone().arg(id)).await?;
         }

@@ -33,9 +33,7 @@ impl DetachedScript {
     /// `id` is a word that nothing else on the host uses.
     pub fn new(change: &Detached, id: &str) -> Self {
         let folder = format!("/tmp/.esxprep-{id}");
-        let join = |commands: &[Command], with: &str| {
-            commands.iter().map(Command::text).collect::<Vec<_>>().join(with)
-        };
+        let join = |commands: &[Command], with: &str| commands.iter().map(Command::text).collect::<Vec<_>>().join(with);
         let seconds = change.confirm_within.as_secs().max(5);
         // The rollback goes on after a failing command: the more of the old state comes back, the better.
         let script = format!(

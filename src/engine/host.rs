@@ -126,7 +126,10 @@ pub(super) async fn run_host(ctx: Arc<Context>, host: Host) -> HostOutcome {
         match &error {
             HostError::StepFailed => {}
             HostError::Interrupted => {
-                ctx.emit(EventKind::Note { host: Some(name.clone()), text: "interrupted; run it again to go on".into() });
+                ctx.emit(EventKind::Note {
+                    host: Some(name.clone()),
+                    text: "interrupted; run it again to go on".into(),
+                });
             }
             error => ctx.emit(EventKind::HostFailed {
                 host: name.clone(),
@@ -272,7 +275,16 @@ impl HostRun {
             HostError::Stopped(format!("step {} cannot be used on this host:\n{problems}", def.number))
         });
         if let Err(error) = &bound {
-            self.emit_step(def.number, def.kind.name, def.kind.name.to_owned(), Status::Failed, Vec::new(), 0.0, Some(error.to_string()), None);
+            self.emit_step(
+                def.number,
+                def.kind.name,
+                def.kind.name.to_owned(),
+                Status::Failed,
+                Vec::new(),
+                0.0,
+                Some(error.to_string()),
+                None,
+            );
             return Err(HostError::StepFailed);
         }
         bound
@@ -321,7 +333,12 @@ impl HostRun {
         let mut ended = 0;
         let mut done = move |_| {
             ended += 1;
-            ctx.emit(EventKind::Phase { host: name.clone(), doing: doing.clone(), position: Some(ended), length: Some(total) });
+            ctx.emit(EventKind::Phase {
+                host: name.clone(),
+                doing: doing.clone(),
+                position: Some(ended),
+                length: Some(total),
+            });
         };
         let outputs = match self.session.read(&wanted, &mut done).await {
             Err(TransportError::Lost { .. }) => {
@@ -370,7 +387,16 @@ impl HostRun {
         let started = Instant::now();
         let Bound { name, what, expect } = bound;
         let report = |run: &mut Self, status, changes, error: Option<String>, note| {
-            run.emit_step(def.number, def.kind.name, name.clone(), status, changes, started.elapsed().as_secs_f64(), error, note);
+            run.emit_step(
+                def.number,
+                def.kind.name,
+                name.clone(),
+                status,
+                changes,
+                started.elapsed().as_secs_f64(),
+                error,
+                note,
+            );
         };
         if !self.ctx.options.selected(&def.tags) {
             report(self, Status::Skipped, Vec::new(), None, Some("left out by tags".to_owned()));
@@ -409,13 +435,27 @@ impl HostRun {
                     self.register(def, json!({"changed": changed, "skipped": false, "failed": false}), done.registered);
                     let note = done.notes.join("; ");
                     if done.waits && step.verifiable() && self.ctx.options.mode == Mode::Apply {
-                        self.waiting.push(Waiting { step, number: def.number, kind: def.kind.name, name: name.clone() });
+                        self.waiting.push(Waiting {
+                            step,
+                            number: def.number,
+                            kind: def.kind.name,
+                            name: name.clone(),
+                        });
                     }
-                    report(self, status, if changed { shown(&done.changes) } else { Vec::new() }, None, Some(note).filter(|n| !n.is_empty()));
+                    report(
+                        self,
+                        status,
+                        if changed { shown(&done.changes) } else { Vec::new() },
+                        None,
+                        Some(note).filter(|n| !n.is_empty()),
+                    );
                     return Ok(());
                 }
                 Err(failed) if tries > 0 => {
-                    self.note(format!("{name}: {}; trying again ({tries} left)", failed.error.lines().next().unwrap_or("")));
+                    self.note(format!(
+                        "{name}: {}; trying again ({tries} left)",
+                        failed.error.lines().next().unwrap_or("")
+                    ));
                     self.generation += 1;
                     self.ctx.pause(def.delay).await?;
                 }
@@ -453,7 +493,10 @@ impl HostRun {
         if self.ctx.options.mode == Mode::Apply || done.changes.is_empty() {
             for check in expect {
                 if let Err(error) = self.look(check.as_ref()).await? {
-                    return Ok(Err(Failed { error: format!("expected after the step: {error}"), changes: done.changes }));
+                    return Ok(Err(Failed {
+                        error: format!("expected after the step: {error}"),
+                        changes: done.changes,
+                    }));
                 }
             }
         }
@@ -480,7 +523,8 @@ impl HostRun {
             self.generation += 1;
         }
         if step.verifiable() && !step.proved_by_reboot() && acts {
-            let left = self.look(step).await?.map_err(|e| Acted::Failed(format!("after the change, looking again: {e}")))?;
+            let left =
+                self.look(step).await?.map_err(|e| Acted::Failed(format!("after the change, looking again: {e}")))?;
             let still: Vec<&Change> = left.iter().filter(|c| !(c.actions.is_empty() && c.effect.reboot)).collect();
             if !still.is_empty() {
                 let lines: Vec<String> =
@@ -532,7 +576,16 @@ impl HostRun {
             }
         };
         let changes = if needed { vec![change] } else { Vec::new() };
-        self.emit_step(def.number, def.kind.name, name.to_owned(), status, changes, started.elapsed().as_secs_f64(), None, None);
+        self.emit_step(
+            def.number,
+            def.kind.name,
+            name.to_owned(),
+            status,
+            changes,
+            started.elapsed().as_secs_f64(),
+            None,
+            None,
+        );
         Ok(())
     }
 
@@ -554,15 +607,26 @@ impl HostRun {
             let error = match left {
                 Ok(left) if left.is_empty() => continue,
                 Ok(left) => {
-                    let lines: Vec<String> =
-                        left.iter().map(|c| format!("{}: is {:?}, wanted {:?}", c.summary, c.before, c.after)).collect();
+                    let lines: Vec<String> = left
+                        .iter()
+                        .map(|c| format!("{}: is {:?}, wanted {:?}", c.summary, c.before, c.after))
+                        .collect();
                     format!("after the reboot it differs again: {}", lines.join("; "))
                 }
                 Err(error) => format!("after the reboot, looking again: {error}"),
             };
             // It was counted as changed when its commands ran.
             self.result.changed = self.result.changed.saturating_sub(1);
-            self.emit_step(waiting.number, waiting.kind, waiting.name, Status::Failed, Vec::new(), 0.0, Some(error), None);
+            self.emit_step(
+                waiting.number,
+                waiting.kind,
+                waiting.name,
+                Status::Failed,
+                Vec::new(),
+                0.0,
+                Some(error),
+                None,
+            );
             return Err(HostError::StepFailed);
         }
         Ok(())
@@ -582,7 +646,12 @@ impl HostRun {
     }
 
     pub(super) fn phase(&self, doing: impl Into<String>) {
-        self.ctx.emit(EventKind::Phase { host: self.host.name.clone(), doing: doing.into(), position: None, length: None });
+        self.ctx.emit(EventKind::Phase {
+            host: self.host.name.clone(),
+            doing: doing.into(),
+            position: None,
+            length: None,
+        });
     }
 
     #[allow(clippy::too_many_arguments)] // one event, one call: a struct would only repeat StepEvent
@@ -605,7 +674,17 @@ impl HostRun {
         };
         *count += 1;
         let host = self.host.name.clone();
-        self.ctx.emit(EventKind::Step(StepEvent { host, step, kind: kind.to_owned(), name, status, changes, seconds, error, note }));
+        self.ctx.emit(EventKind::Step(StepEvent {
+            host,
+            step,
+            kind: kind.to_owned(),
+            name,
+            status,
+            changes,
+            seconds,
+            error,
+            note,
+        }));
     }
 }
 

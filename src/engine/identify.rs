@@ -124,8 +124,7 @@ impl Identify {
 
 /// Logs in to a host, identifies it and leaves.
 pub async fn identify(connector: Arc<dyn Connector>, target: Target) -> Result<HostFacts, String> {
-    let mut session =
-        Session::open(connector, target, Duration::from_secs(60)).await.map_err(|e| e.to_string())?;
+    let mut session = Session::open(connector, target, Duration::from_secs(60)).await.map_err(|e| e.to_string())?;
     let identify = Identify::default();
     let commands = identify.commands();
     let outputs = session.read(&commands, &mut |_| {}).await;
@@ -229,7 +228,10 @@ mod tests {
     #[test]
     fn another_system_is_named() {
         let error = Identify::default()
-            .facts(&seen(&[("uname -a", "Linux box 6.1\n"), ("cat /etc/os-release 2>/dev/null", "PRETTY_NAME=\"Debian GNU/Linux 12\"\n")]))
+            .facts(&seen(&[
+                ("uname -a", "Linux box 6.1\n"),
+                ("cat /etc/os-release 2>/dev/null", "PRETTY_NAME=\"Debian GNU/Linux 12\"\n"),
+            ]))
             .unwrap_err();
         assert!(error.to_string().contains("Debian GNU/Linux 12"), "{error}");
     }

@@ -24,7 +24,9 @@ impl HostRun {
         }
         self.dirty = false;
         if !self.facts.persistent {
-            self.note("nothing was saved: the host has no boot bank on a disk, the next boot forgets these changes".into());
+            self.note(
+                "nothing was saved: the host has no boot bank on a disk, the next boot forgets these changes".into(),
+            );
             return Ok(());
         }
         self.phase("saving the configuration to the boot bank");
@@ -46,7 +48,9 @@ impl HostRun {
     pub(super) async fn reboot(&mut self, reasons: &[String], timeout: Duration) -> Result<(), HostError> {
         self.empty_of_vms("reboot").await?;
         if self.facts.boot_time.is_empty() {
-            return Err(HostError::Stopped("the boot time is not known, so a reboot could not be proved; not rebooting".into()));
+            return Err(HostError::Stopped(
+                "the boot time is not known, so a reboot could not be proved; not rebooting".into(),
+            ));
         }
         let old = self.facts.boot_time.clone();
         self.ctx.emit(EventKind::HostRebooting { host: self.host.name.clone(), reasons: reasons.to_vec() });
@@ -88,7 +92,11 @@ impl HostRun {
                         }
                         None => last = "SSH answers, but the management agent (hostd) does not".into(),
                     },
-                    Err(error @ (TransportError::Refused { .. } | TransportError::HostKey { .. } | TransportError::Credential { .. })) => {
+                    Err(
+                        error @ (TransportError::Refused { .. }
+                        | TransportError::HostKey { .. }
+                        | TransportError::Credential { .. }),
+                    ) => {
                         return Err(HostError::Stopped(format!("after the reboot: {error}")));
                     }
                     Err(error) => last = error.to_string(),

@@ -9,9 +9,9 @@ pub mod forms;
 pub mod mac;
 pub mod net;
 pub mod output;
-pub mod software;
 pub mod services;
 pub mod settings;
+pub mod software;
 pub mod version;
 pub mod vimdump;
 

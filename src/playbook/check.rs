@@ -305,7 +305,8 @@ impl Checker<'_> {
                 !self.extra.contains(n)
                     && !self.registered.contains_key(n)
                     && !RESERVED.contains(&n.as_str())
-                    && (given.contains_key(n) || (!conditional && (self.values.contains_key(n) || defaults.contains_key(n))))
+                    && (given.contains_key(n)
+                        || (!conditional && (self.values.contains_key(n) || defaults.contains_key(n))))
                     && self.circle(n, &mut vec![n.clone()]).is_none()
             })
         };

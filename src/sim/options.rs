@@ -102,6 +102,10 @@ pub fn inventory_yaml(hosts: &[HostInfo]) -> String {
             super::sample::VARIABLE,
             quoted(&host.host_client_vib.to_string_lossy()),
         ));
+        // Its sshd signs with SHA-1 only.
+        if host.version.starts_with("6.0") {
+            yaml.push_str("    algorithms: legacy\n");
+        }
     }
     yaml
 }

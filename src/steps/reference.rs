@@ -50,7 +50,8 @@ fn keys(schema: &Value, definitions: &Value, prefix: &str, rows: &mut Vec<Row>, 
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let about = property.get("description").or_else(|| resolve(property, definitions).get("description"));
-        let mut about = about.and_then(Value::as_str).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut about =
+            about.and_then(Value::as_str).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some(default) = property.get("default").filter(|d| !d.is_null()) {
             let _ = write!(about, " Default: `{default}`.");
         }
@@ -93,7 +94,11 @@ fn resolve<'a>(schema: &'a Value, definitions: &'a Value) -> &'a Value {
 fn shape(schema: &Value, definitions: &Value) -> String {
     let schema = resolve(schema, definitions);
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        return words.iter().map(|w| format!("`{}`", w.as_str().map_or_else(|| w.to_string(), str::to_owned))).collect::<Vec<_>>().join(" or ");
+        return words
+            .iter()
+            .map(|w| format!("`{}`", w.as_str().map_or_else(|| w.to_string(), str::to_owned)))
+            .collect::<Vec<_>>()
+            .join(" or ");
     }
     if let Some(word) = schema.get("const") {
         return format!("`{}`", word.as_str().map_or_else(|| word.to_string(), str::to_owned));

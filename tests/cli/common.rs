@@ -100,7 +100,8 @@ impl SimHosts {
     pub fn start(home: &Home, version: &str, hosts: usize, more: &[&str]) -> Self {
         let inventory = home.path("inventory.yml");
         let count = hosts.to_string();
-        let mut args = vec!["sim", "--hosts", &count, "--version", version, "--write-inventory", inventory.to_str().unwrap()];
+        let mut args =
+            vec!["sim", "--hosts", &count, "--version", version, "--write-inventory", inventory.to_str().unwrap()];
         args.extend(more);
         let mut child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -41,10 +41,7 @@ fn a_second_run_has_nothing_to_do_and_a_setting_changed_behind_its_back_is_found
     let sim = SimHosts::start(&home, "6.5", 2, &["--state", arg(&state)]);
     home.run(&["verify", playbook, "-i", sim.inventory()]).exits(0);
 
-    let behind = home.write(
-        "behind.yml",
-        "steps:\n  - setting: {key: UserVars.SuppressShellWarning, value: 0}\n",
-    );
+    let behind = home.write("behind.yml", "steps:\n  - setting: {key: UserVars.SuppressShellWarning, value: 0}\n");
     home.run(&["apply", arg(&behind), "-i", sim.inventory(), "--limit", "esx1"]).exits(0);
     let drift = home.run(&["verify", playbook, "-i", sim.inventory(), "--output", "json"]).exits(3);
     let differing: Vec<_> = drift.of("step").into_iter().filter(|s| s["status"] == "would_change").collect();
@@ -80,7 +77,18 @@ fn ready_playbooks_converge_on_every_line_they_are_for() {
             let again = home.run(&["verify", playbook, "-i", sim.inventory()]);
             assert_eq!(again.code, 0, "{playbook} again on {version}: {}", again.all());
         }
-        let args = ["apply", "playbooks/vmotion.yml", "-i", sim.inventory(), "-e", "vmknic=vmk1", "-e", "vmotion_ip=10.9.0.11/24", "-e", "vlan=9"];
+        let args = [
+            "apply",
+            "playbooks/vmotion.yml",
+            "-i",
+            sim.inventory(),
+            "-e",
+            "vmknic=vmk1",
+            "-e",
+            "vmotion_ip=10.9.0.11/24",
+            "-e",
+            "vlan=9",
+        ];
         home.run(&args).exits(0);
         home.run(&args).exits(0);
         sim.stop();
@@ -117,8 +125,10 @@ fn a_journal_is_kept_shown_and_resumed() {
     assert!(shown.stdout.contains("breaks") && shown.stdout.contains("failed"), "{}", shown.all());
     sim.on_host(&home, "touch /tmp/go");
     // `last` is now the run of `on_host`: resume the one that failed, by its id.
-    let id = list.stdout.lines().find(|l| l.contains("Two")).and_then(|l| l.split_whitespace().next()).unwrap().to_owned();
-    let resumed = home.run(&["apply", arg(&playbook), "-i", sim.inventory(), "--resume", &id, "--output", "json"]).exits(0);
+    let id =
+        list.stdout.lines().find(|l| l.contains("Two")).and_then(|l| l.split_whitespace().next()).unwrap().to_owned();
+    let resumed =
+        home.run(&["apply", arg(&playbook), "-i", sim.inventory(), "--resume", &id, "--output", "json"]).exits(0);
     let steps = resumed.of("step");
     assert_eq!(steps[0]["status"], "skipped", "{}", resumed.all());
     assert_eq!(steps[1]["status"], "changed", "{}", resumed.all());

@@ -3,8 +3,8 @@
 mod common;
 mod failures;
 mod flow;
-mod reads;
 mod readonly;
+mod reads;
 mod validate;
 
 /// A file in this folder that is not a `mod` above would never run.
