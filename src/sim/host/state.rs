@@ -294,6 +294,12 @@ impl HostState {
         }
     }
 
+    /// What stands in the second field of the account's line in /etc/shadow for this password: compare it with
+    /// the file to check a login. Not a crypt(3) hash, and never the password itself.
+    pub fn password_hash(account: &str, password: &str) -> String {
+        super::cmd::accounts::hash(account, password)
+    }
+
     /// Registers a virtual machine.
     pub fn add_vm(&mut self, name: &str, running: bool) {
         let id = self.vms.iter().map(|v| v.id).max().unwrap_or(0) + 1;
