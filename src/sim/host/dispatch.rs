@@ -1,7 +1,7 @@
 //! From a program's name to its answer.
 
 use super::state::HostState;
-use super::{Answer, Call, esxcli, tools, vimcmd};
+use super::{Answer, Call, esxcfg, esxcli, tools, vimcmd};
 
 type Program = fn(&mut HostState, &Call<'_>) -> Answer;
 
@@ -18,7 +18,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("/bin/vdf", tools::vdf),
     ("/bin/vmkfstools", tools::vmkfstools),
     ("/sbin/vmkfstools", tools::vmkfstools),
-    ("/bin/vmkload_mod", tools::vmkload_mod),
+    ("/bin/vmkload_mod", esxcfg::vmkload_mod),
     ("/bin/vmkping", tools::vmkping),
     ("/sbin/vmkping", tools::vmkping),
     ("/bin/lspci", tools::lspci),
@@ -29,12 +29,12 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("/sbin/generate-certificates", tools::generate_certificates),
     ("/sbin/reboot", tools::reboot),
     ("/bin/reboot", tools::reboot),
-    ("/sbin/esxcfg-vmknic", tools::esxcfg_vmknic),
-    ("/sbin/esxcfg-nics", tools::esxcfg_nics),
-    ("/sbin/esxcfg-vswitch", tools::esxcfg_vswitch),
-    ("/sbin/esxcfg-module", tools::esxcfg_module),
-    ("/sbin/esxcfg-advcfg", tools::esxcfg_advcfg),
-    ("/sbin/esxcfg-info", tools::esxcfg_info),
+    ("/sbin/esxcfg-vmknic", esxcfg::esxcfg_vmknic),
+    ("/sbin/esxcfg-nics", esxcfg::esxcfg_nics),
+    ("/sbin/esxcfg-vswitch", esxcfg::esxcfg_vswitch),
+    ("/sbin/esxcfg-module", esxcfg::esxcfg_module),
+    ("/sbin/esxcfg-advcfg", esxcfg::esxcfg_advcfg),
+    ("/sbin/esxcfg-info", esxcfg::esxcfg_info),
     ("/etc/init.d/DCUI", tools::init_script),
     ("/etc/init.d/ESXShell", tools::init_script),
     ("/etc/init.d/SSH", tools::init_script),

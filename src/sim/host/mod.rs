@@ -10,12 +10,14 @@
 
 mod cmd;
 mod dispatch;
+mod esxcfg;
 mod esxcli;
 mod factory;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod values;
 mod vimcmd;
 
 pub use dispatch::{answer, programs};

@@ -99,7 +99,7 @@ fn nic(name: &str, pci: &str, driver: &str, link: bool, speed: i64, mac: &str, d
 fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = b"!<arch>\n".to_vec();
     for (name, data) in members {
-        write!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", data.len()).unwrap();
+        writeln!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", data.len()).unwrap();
         out.extend_from_slice(data);
         if data.len() % 2 == 1 {
             out.push(b'\n');

@@ -80,7 +80,7 @@ fn list(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
 }
 
 /// What the simulator keeps of a password: not a real crypt(3) hash, and never the password.
-fn hash(id: &str, password: &str) -> String {
+pub(in super::super) fn hash(id: &str, password: &str) -> String {
     let digest = Sha256::new().chain_update(id).chain_update([0]).chain_update(password).finalize();
     let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
     format!("$sim${hex}")

@@ -2,11 +2,13 @@
 
 pub(super) mod accounts;
 pub(super) mod firewall;
+pub(super) mod ipstack;
 pub(super) mod modules;
 pub(super) mod network;
 pub(super) mod nics;
 pub(super) mod settings;
 pub(super) mod software;
+mod sources;
 pub(super) mod storage;
 pub(super) mod system;
 pub(super) mod vibfile;
@@ -15,9 +17,10 @@ pub(super) mod vswitch;
 use super::esxcli::Cmd;
 
 /// Every table of commands.
-pub(super) static TABLES: [&[Cmd]; 10] = [
+pub(super) static TABLES: [&[Cmd]; 11] = [
     accounts::COMMANDS,
     firewall::COMMANDS,
+    ipstack::COMMANDS,
     modules::COMMANDS,
     network::COMMANDS,
     nics::COMMANDS,

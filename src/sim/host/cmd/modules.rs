@@ -61,8 +61,11 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
     ),
 ];
 
+/// Name, type, description.
+type Parameter = (&'static str, &'static str, &'static str);
+
 /// Parameters per module: name, type, description. ixgbe's are recorded on 6.0, the others a small selection.
-const PARAMETERS: &[(&str, &[(&str, &str, &str)])] = &[
+const PARAMETERS: &[(&str, &[Parameter])] = &[
     (
         "ixgbe",
         &[
@@ -105,7 +108,7 @@ const PARAMETERS: &[(&str, &[(&str, &str, &str)])] = &[
     ("nfsclient", &[]),
 ];
 
-fn parameters(module: &str) -> &'static [(&'static str, &'static str, &'static str)] {
+fn parameters(module: &str) -> &'static [Parameter] {
     PARAMETERS.iter().find(|p| p.0 == module).map_or(&[], |p| p.1)
 }
 

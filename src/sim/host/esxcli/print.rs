@@ -79,8 +79,9 @@ fn record_lines(rec: &Rec) -> Vec<String> {
     lines
 }
 
-/// A table. 6.x pads the last column and rules it by its widest cell; 7.0 and later print no trailing blanks and
-/// rule a last column of text by its heading (recorded on 5.5, 6.x and 7.0: network nic list).
+/// A table. 6.x rules the last column by its widest cell, 7.0 and later a last column of text by its heading.
+/// Up to 6.5 the last column is padded; 6.7 and later print no trailing blanks (recorded: network nic list of
+/// 5.5 with them, of 6.7 without, by a source that kept the blanks of another command).
 fn table(rows: &[Rec], release: Release) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let labels: Vec<&str> = first.fields.iter().map(|f| f.0).filter(|l| !l.starts_with('~')).collect();
@@ -108,7 +109,7 @@ fn table(rows: &[Rec], release: Release) -> String {
             })
             .collect();
         let joined = padded.join("  ");
-        if old { joined } else { joined.trim_end().to_owned() }
+        if release < Release::V67 { joined } else { joined.trim_end().to_owned() }
     };
     let mut out = vec![line(labels.iter().map(|l| (*l).to_owned()).collect())];
     let last = labels.len() - 1;
