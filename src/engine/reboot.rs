@@ -68,8 +68,8 @@ impl HostRun {
             Err(error) => return Err(error.into()),
         }
         self.session.close().await;
-        self.wait_until_down(deadline).await?;
-        let mut last = String::from("port 22 did not answer");
+        let down = self.wait_until_down(deadline).await?;
+        let mut last = String::from(if down { "port 22 did not answer" } else { "it went on answering" });
         let mut pause = Duration::from_millis(250);
         loop {
             if Instant::now() >= deadline {
@@ -110,17 +110,18 @@ impl HostRun {
         Ok(())
     }
 
-    /// Waits until nothing answers any more, or a while has passed (a quick host can be missed going down).
-    async fn wait_until_down(&mut self, deadline: Instant) -> Result<(), HostError> {
-        let enough = Instant::now() + self.ctx.options.down_timeout;
-        while Instant::now() < enough.min(deadline) {
+    /// Waits until nothing answers any more, at most half of the time: a quick host can be missed going down.
+    async fn wait_until_down(&mut self, deadline: Instant) -> Result<bool, HostError> {
+        let half = deadline.saturating_duration_since(Instant::now()) / 2;
+        let enough = Instant::now() + self.ctx.options.down_timeout.min(half);
+        while Instant::now() < enough {
             if !self.session.listening(None, Duration::from_secs(2)).await {
-                return Ok(());
+                return Ok(true);
             }
             self.phase("rebooting: waiting until it goes down");
             self.ctx.pause(Duration::from_millis(200)).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// hostd's boot time as soon as it answers; `None` when the connection ends while waiting.

@@ -67,7 +67,7 @@ impl HostFacts {
             persistent: true,
             running_vms: Vec::new(),
             session_address: Some("192.0.2.11".into()),
-            client_address: Some("192.0.2.1".into()),
+            client_address: Some("192.0.2.200".into()),
         }
     }
 }

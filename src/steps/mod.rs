@@ -23,9 +23,9 @@ pub mod setting;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
-pub mod tags;
 pub mod vib;
 pub mod vmknic;
+pub mod vmknic_tags;
 pub mod vmotion;
 pub mod vswitch;
 
@@ -39,7 +39,7 @@ static KINDS: [Kind; 24] = [
     setting::KIND,
     vmknic::KIND,
     vmotion::KIND,
-    tags::KIND,
+    vmknic_tags::KIND,
     vswitch::KIND,
     portgroup::KIND,
     nic::KIND,

@@ -397,7 +397,7 @@ mod tests {
         &hostname::KIND,
         &nic::KIND,
         &portgroup::KIND,
-        &tags::KIND,
+        &vmknic_tags::KIND,
         &vmknic::KIND,
         &vmotion::KIND,
         &vswitch::KIND,

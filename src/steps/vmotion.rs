@@ -7,7 +7,7 @@ use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::VmknicName;
 use super::step::{Change, Kind, Seen, Step, StepError, Verdict, parse_as};
-use super::tags::Tags;
+use super::vmknic_tags::Tags;
 
 /// The kind `vmotion`.
 pub const KIND: Kind = Kind {

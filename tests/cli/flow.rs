@@ -125,8 +125,13 @@ fn a_journal_is_kept_shown_and_resumed() {
     assert!(shown.stdout.contains("breaks") && shown.stdout.contains("failed"), "{}", shown.all());
     sim.on_host(&home, "touch /tmp/go");
     // `last` is now the run of `on_host`: resume the one that failed, by its id.
-    let id =
-        list.stdout.lines().find(|l| l.contains("Two")).and_then(|l| l.split_whitespace().next()).unwrap().to_owned();
+    let id = list
+        .stdout
+        .lines()
+        .find(|l| l.contains("Two"))
+        .and_then(|l| l.split_whitespace().find(|w| w.starts_with("20")))
+        .unwrap()
+        .to_owned();
     let resumed =
         home.run(&["apply", arg(&playbook), "-i", sim.inventory(), "--resume", &id, "--output", "json"]).exits(0);
     let steps = resumed.of("step");

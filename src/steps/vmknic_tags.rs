@@ -11,10 +11,10 @@ use super::step::{Action, Change, Kind, Seen, Step, StepError, Verdict, parse_as
 
 /// The kind `tags`.
 pub const KIND: Kind = Kind {
-    name: "tags",
+    name: "vmknic_tags",
     about: "Which traffic a VMkernel interface is for: management, vMotion, vSAN, provisioning, ...",
     example: "\
-- tags:
+- vmknic_tags:
     vmknic: vmk1
     tags: [vsan, provisioning]
 ",
