@@ -389,7 +389,7 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, dns, firewall, hostname, nic, portgroup, tags, vmknic, vmotion, vswitch};
+    use super::super::{Kind, dns, firewall, hostname, nic, portgroup, vmknic, vmknic_tags, vmotion, vswitch};
 
     const KINDS: [&Kind; 9] = [
         &dns::KIND,
