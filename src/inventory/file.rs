@@ -196,6 +196,11 @@ fn section<'n>(what: String, key: &Span, node: &'n Node, more: &[&str], problems
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Inventory, Problems> {
     let shown = path.display().to_string();
     let root = yaml::read(path, &shown).map_err(Problems::from)?;
+    load_root(path, &root, around)
+}
+
+/// Loads an inventory whose file is parsed already.
+pub fn load_root(path: &Path, root: &Node, around: &Surroundings<'_>) -> Result<Inventory, Problems> {
     let mut problems = Vec::new();
     let Some(map) = root.map() else {
         let problem = Problem::at(

@@ -85,6 +85,13 @@ impl Inventory {
         Self::load_in(spec, &Surroundings::real())
     }
 
+    /// Loads an inventory from YAML text; `name` stands for the file in messages, relative files are looked for
+    /// in the current folder.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Problems> {
+        let root = crate::playbook::yaml::parse_bytes(name, text.as_bytes())?;
+        file::load_root(Path::new(name), &root, &Surroundings::real())
+    }
+
     pub(crate) fn load_in(spec: &str, around: &Surroundings<'_>) -> Result<Self, Problems> {
         let path = Path::new(spec);
         if path.exists() {

@@ -391,6 +391,16 @@ fn patterns() {
 }
 
 #[test]
+fn from_text_alone() {
+    let text = "hosts:\n  esx1: {address: 127.0.0.1, port: 2201, password: s3cret}\n";
+    let made = Inventory::parse(text, "simulated hosts").unwrap();
+    assert_eq!((made.hosts[0].target.port, password(&made.hosts[0])), (2201, "s3cret"));
+    assert!(
+        Inventory::parse("hosts: 3\n", "simulated hosts").unwrap_err().plain().starts_with("simulated hosts:1:8: ")
+    );
+}
+
+#[test]
 fn the_schema_has_every_key() {
     let schema = schema();
     let host = &schema["properties"]["hosts"]["oneOf"][0]["additionalProperties"]["properties"];

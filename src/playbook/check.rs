@@ -329,6 +329,12 @@ impl Checker<'_> {
                 resolver.fix("item_index", minijinja::Value::from(index));
             }
             let known = |name: &str| (in_loop && (name == detail.loop_var || name == "item_index")) || known(name);
+            // A default that only a condition keeps from being used need not fit.
+            let runs = detail.conditions.iter().filter_map(|n| n.scalar()).all(|s| {
+                template::uses(&s.text, true).is_ok_and(|uses| uses.iter().all(|u| known(&u.path[0])))
+                    && resolver.eval(&s.text).is_ok_and(|v| v.is_true())
+            });
+            let known = |name: &str| runs && known(name);
             let what = format!("`{}`", step.kind.name);
             let parts = [(&detail.args, Some(&detail.key), step.kind, what)].into_iter();
             let expects = detail.expect.iter().filter_map(|n| expectation.map(|k| (n, None, k, "`expect`".to_owned())));

@@ -116,6 +116,9 @@ fn a_value_known_at_load_is_checked_at_load() {
     assert!(made(&text.replace("'{{ vlan }}'", "'{{ n * 2 }}'")).contains("vlan: Some(10)"));
     assert!(made(&text.replace("'{{ vlan }}'", "'{{ n }}0'")).contains("vlan: Some(50)"));
     assert!(made("vars: {n: 5}\nsteps:\n  - vib: {name: '{{ n }}'}\n").contains("name: \"5\""));
+    // A default that a condition keeps from being used need not fit.
+    good("vars: {vlan: ''}\nsteps:\n  - portgroup: {name: a, vlan: '{{ vlan }}'}\n    when: vlan != ''\n");
+    good("vars: {vlan: ''}\nsteps:\n  - portgroup: {name: a, vlan: '{{ vlan }}'}\n    when: host.build > 5\n");
     // What the host must say first hides no other mistake.
     let mixed =
         step_problem("portgroup: {name: '{{ host.hostname }}', vlan: '{{ host.build }}', ratoi: 1, uplinks: x}");
