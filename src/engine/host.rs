@@ -410,11 +410,12 @@ impl HostRun {
                 return Ok(());
             }
         };
-        if let Some(already) = self.ctx.resumed(&self.host.name, def.number, &name) {
-            if def.register.is_none() {
-                report(self, Status::Skipped, Vec::new(), None, Some(already));
-                return Ok(());
-            }
+        // A value that later steps use must be read again.
+        if let Some(already) = self.ctx.resumed(&self.host.name, def.number, &name)
+            && def.register.is_none()
+        {
+            report(self, Status::Skipped, Vec::new(), None, Some(already));
+            return Ok(());
         }
         self.ctx.interrupted()?;
         if let Some(barrier) = step.barrier() {

@@ -97,7 +97,7 @@ impl Identify {
         let release = vmware.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or_default().to_owned();
         let summary = seen.get(&self.summary).filter(|o| failure(o).is_none()).map_or("", |o| o.stdout.as_str());
         let bootbank = link_target(text(&self.bootbank)).unwrap_or_default();
-        let on_disk = seen.get(&self.bootbank_disk).is_some_and(|o| spans_a_disk(o));
+        let on_disk = seen.get(&self.bootbank_disk).is_some_and(spans_a_disk);
         let session: Vec<&str> = text(&self.connection).split_whitespace().collect();
         Ok(HostFacts {
             version,

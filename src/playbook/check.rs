@@ -296,8 +296,6 @@ impl Checker<'_> {
             detail.given.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect();
         let defaults: IndexMap<String, Value> =
             detail.defaults.iter().map(|(k, e)| (k.clone(), typed::constant(&e.node))).collect();
-        // Behind a condition a default need not fit: `when: address != ""` is there because it does not.
-        let conditional = !detail.conditions.is_empty();
         let known = |name: &str| {
             let mut behind = BTreeSet::new();
             self.behind(name, detail, &mut behind);
@@ -305,8 +303,7 @@ impl Checker<'_> {
                 !self.extra.contains(n)
                     && !self.registered.contains_key(n)
                     && !RESERVED.contains(&n.as_str())
-                    && (given.contains_key(n)
-                        || (!conditional && (self.values.contains_key(n) || defaults.contains_key(n))))
+                    && (given.contains_key(n) || self.values.contains_key(n) || defaults.contains_key(n))
                     && self.circle(n, &mut vec![n.clone()]).is_none()
             })
         };

@@ -32,18 +32,17 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
     let mut choices = Vec::new();
     for kind in kinds {
         let arguments = (kind.schema)(&mut generator);
-        let mut forms = vec![arguments.to_value(), template.clone(), json!({"type": "null"})];
-        // `tags` is a kind and a key of any step.
-        forms.extend(properties.get(kind.name).cloned());
-        properties.insert(kind.name.to_owned(), json!({"description": kind.about, "anyOf": forms}));
+        properties.insert(
+            kind.name.to_owned(),
+            json!({"description": kind.about, "anyOf": [arguments.to_value(), template, {"type": "null"}]}),
+        );
         choices.push(json!({"required": [kind.name]}));
     }
     let names: Vec<&str> = kinds.iter().map(|k| k.name).collect();
     let definitions = generator.take_definitions(true);
     let mut step = json!({"type": "object", "properties": properties, "additionalProperties": false});
     if !choices.is_empty() {
-        // Not `oneOf`: a step of any kind may have `tags`, which is a kind as well.
-        step["anyOf"] = Value::Array(choices);
+        step["oneOf"] = Value::Array(choices);
     }
     let include = json!({"type": "object", "required": ["include"], "additionalProperties": false, "properties": {
         "include": {"type": "string", "description": "A file, relative to this one: a list of steps, or a mapping with `steps` and `vars`."},

@@ -94,7 +94,7 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
     let mut found: Option<(&'static Kind, &Entry)> = None;
     let mut strange: Vec<(&str, &Span)> = Vec::new();
     for (key, entry) in map {
-        if COMMON.contains(&key.as_str()) && !names_kind(key, entry, kinds) {
+        if COMMON.contains(&key.as_str()) {
             continue;
         }
         match ((kinds.find)(key), &found) {
@@ -137,11 +137,6 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
     Some(step)
 }
 
-/// `tags` is a key of any step, and with a mapping below it the kind that tags vmknics.
-fn names_kind(key: &str, entry: &Entry, kinds: &Kinds<'_>) -> bool {
-    entry.node.map().is_some() && key == "tags" && (kinds.find)(key).is_some()
-}
-
 fn unknown_kind(name: &str, span: &Span, kinds: &Kinds<'_>) -> Problem {
     let problem = Problem::at(span, format!("there is no kind of step `{name}`"), "unknown");
     let near = nearest(name, kinds.names.iter().copied()).or_else(|| nearest(name, COMMON.iter().copied()));
@@ -181,10 +176,7 @@ impl Written {
         let get = |key: &str| map.get(key).map(|e| &e.node);
         self.detail.name = get("name").filter(|n| text_of(n, "name", problems).is_some()).cloned();
         self.detail.conditions = get("when").map(|n| conditions(n, problems)).unwrap_or_default();
-        self.tags = get("tags")
-            .filter(|n| n.map().is_none() || self.kind.name != "tags")
-            .map(|n| words(n, "tags", problems))
-            .unwrap_or_default();
+        self.tags = get("tags").map(|n| words(n, "tags", problems)).unwrap_or_default();
         if let Some(node) = get("for_each") {
             if node.is_null() {
                 problems.push(Problem::at(

@@ -114,12 +114,6 @@ struct Account {
 struct Reboot {
     always: Option<bool>,
 }
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code)]
-struct Tags {
-    vmknic: String,
-}
 test_kind!(Vib);
 test_kind!(Portgroup);
 test_kind!(Setting);
@@ -128,7 +122,6 @@ test_kind!(Run);
 test_kind!(Assert);
 test_kind!(Account);
 test_kind!(Reboot);
-test_kind!(Tags);
 
 const fn kind<T: DeserializeOwned + Step + JsonSchema + 'static>(name: &'static str) -> Kind {
     Kind { name, about: "", example: "", parse: parse_as::<T>, schema: |g| g.subschema_for::<T>() }
@@ -142,7 +135,6 @@ static KINDS: &[Kind] = &[
     kind::<Assert>("assert"),
     kind::<Account>("account"),
     kind::<Reboot>("reboot"),
-    kind::<Tags>("tags"),
 ];
 
 fn kinds() -> Kinds<'static> {

@@ -152,14 +152,6 @@ fn row_8_ways_to_write_a_step() {
 }
 
 #[test]
-fn tags_as_a_kind_and_as_a_key() {
-    assert_eq!(made_step("tags: {vmknic: vmk0}"), "Tags { vmknic: \"vmk0\" }");
-    let book = good("steps:\n  - run: a\n    tags: [x]\n");
-    assert_eq!(book.steps[0].tags, ["x"]);
-    assert!(step_problem("run: a\ntags: {vmknic: vmk0}").contains("names `run` and `tags`"));
-}
-
-#[test]
 fn row_8b_an_unknown_kind() {
     assert_eq!(step_problem("vibb: {name: a}"), "site.yml:2:5: there is no kind of step `vibb`\n  did you mean `vib`?");
     assert_eq!(step_problem("rebot"), "site.yml:2:5: there is no kind of step `rebot`\n  did you mean `reboot`?");
