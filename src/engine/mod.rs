@@ -7,9 +7,11 @@ pub mod events;
 pub mod host;
 pub mod identify;
 pub mod journal;
+mod observe;
 pub mod prepare;
 mod reboot;
 pub mod run;
 mod session;
+mod step;
 
 pub use run::{Batch, Context, Mode, Resumed, RunOptions, RunOutcome, run};

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::events::EventKind;
+use super::events::{ChangeShown, EventKind, Status};
 use super::host::{HostError, HostRun};
-use crate::esxi::Command;
+use super::run::Mode;
+use super::step::Ended;
 use crate::esxi::failure::failure;
+use crate::esxi::{Command, Outputs};
+use crate::playbook::RebootPolicy;
+use crate::steps::Barrier;
 use crate::transport::TransportError;
 
 /// Saves, and prints whether the saved state is newer than it was. Source: KB 313072, `/sbin/auto-backup.sh`.
@@ -142,5 +146,65 @@ impl HostRun {
             self.ctx.pause(Duration::from_millis(500)).await?;
         }
         Ok(None)
+    }
+
+    /// A `reboot` step: only when something asked for it, or always.
+    pub(super) async fn barrier(&mut self, name: &str, barrier: &Barrier) -> Result<Ended, HostError> {
+        let Barrier::Reboot { always, timeout } = barrier;
+        let started = Instant::now();
+        if !*always && self.reboot_reasons.is_empty() {
+            return Ok(Ended::default());
+        }
+        let change = ChangeShown { summary: "reboot".into(), before: "running".into(), after: "rebooted".into() };
+        let mut ended = Ended { status: Some(Status::WouldChange), changes: vec![change], ..Ended::default() };
+        if self.ctx.options.mode != Mode::Apply {
+            self.reboot_reasons.clear();
+            return Ok(ended);
+        }
+        if self.ctx.options.no_reboot {
+            return Ok(Ended::skipped("not rebooted: --no-reboot".into()));
+        }
+        if self.reboot_reasons.is_empty() {
+            self.reboot_reasons.push(name.to_owned());
+        }
+        self.save().await?;
+        self.reboot_if_asked(Some(*timeout)).await?;
+        ended.status = Some(Status::Changed);
+        ended.seconds = started.elapsed().as_secs_f64();
+        Ok(ended)
+    }
+
+    /// Reboots if anything asked for it and the playbook does not forbid it, then proves what waited for it.
+    pub(super) async fn reboot_if_asked(&mut self, timeout: Option<Duration>) -> Result<(), HostError> {
+        if self.reboot_reasons.is_empty() || (self.ctx.playbook.reboot == RebootPolicy::Never && timeout.is_none()) {
+            return Ok(());
+        }
+        if self.ctx.options.no_reboot {
+            return Ok(());
+        }
+        let reasons = std::mem::take(&mut self.reboot_reasons);
+        self.reboot(&reasons, timeout.unwrap_or(self.ctx.options.reboot_timeout)).await?;
+        self.result.reboots += 1;
+        self.observed = Outputs::default();
+        self.dirty = false;
+        for waiting in std::mem::take(&mut self.waiting) {
+            let left = self.look(waiting.step.as_ref()).await?;
+            let error = match left {
+                Ok(left) if left.is_empty() => continue,
+                Ok(left) => {
+                    let lines: Vec<String> = left
+                        .iter()
+                        .map(|c| format!("{}: is {:?}, wanted {:?}", c.summary, c.before, c.after))
+                        .collect();
+                    format!("after the reboot it differs again: {}", lines.join("; "))
+                }
+                Err(error) => format!("after the reboot, looking again: {error}"),
+            };
+            // It was counted as changed when its commands ran.
+            self.result.changed = self.result.changed.saturating_sub(1);
+            self.ended(waiting.number, waiting.kind, &waiting.name, Ended::failed(error));
+            return Err(HostError::StepFailed);
+        }
+        Ok(())
     }
 }

@@ -76,6 +76,9 @@ impl Session {
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Output>, TransportError> {
         let requests: Vec<Request> = commands.iter().map(|c| self.request(c)).collect();
+        for command in commands {
+            tracing::debug!(host = self.target.name, %command, "sending");
+        }
         let lost = self.lost();
         let shell = self.shell.as_mut().ok_or(lost)?;
         let replies = shell.batch(&requests, done).await?;

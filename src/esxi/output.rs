@@ -41,6 +41,11 @@ impl Outputs {
         self.by_text.get(command.text())
     }
 
+    /// Keeps the outputs of commands for whose text `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.by_text.retain(|text, _| keep(text));
+    }
+
     /// How many outputs are stored.
     pub fn len(&self) -> usize {
         self.by_text.len()

@@ -280,6 +280,10 @@ impl Step for Module {
         reads
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli system module"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let rows = seen.table(&list())?;
         let name = &self.spec.name;

@@ -158,6 +158,10 @@ impl Step for Portgroup {
         reads
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli network"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let name = self.name.as_str();
         let groups = network::portgroups(seen)?;

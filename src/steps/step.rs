@@ -37,6 +37,13 @@ pub trait Step: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Beginnings of esxcli commands whose output this step's changes may alter, beside its own reads and all that is
+    /// no plain esxcli command (those are always read again). `None`, the default: any command's. Saying less saves
+    /// calls of a second each; saying too little is a defect.
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
     /// Whether only the state after the next boot proves the change, so that reading at once proves nothing.
     fn proved_by_reboot(&self) -> bool {
         false

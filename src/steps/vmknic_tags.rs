@@ -146,6 +146,10 @@ impl Step for Tags {
         reads
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli network ip interface"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let faces = Interfaces::observe(seen)?;
         let name = self.vmknic.as_str();

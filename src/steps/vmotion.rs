@@ -66,6 +66,10 @@ impl Step for Vmotion {
         self.tags.reads(host)
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli network ip interface"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         self.tags.compare(seen)
     }

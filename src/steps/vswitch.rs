@@ -116,6 +116,10 @@ impl Step for Vswitch {
         reads
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli network"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         if self.uplinks.is_some() && self.uplinks_add.is_some() {
             return Err(StepError::Refused("give either `uplinks` (exactly these) or `uplinks_add`, not both".into()));

@@ -267,6 +267,12 @@ impl Step for Setting {
         Ok(changes)
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        // hostd's settings have other faces (the syslog configuration, for one).
+        let hostd = self.wanted.iter().any(|(key, _)| key.world == World::Hostd);
+        (!hostd).then_some(&["esxcli system settings"])
+    }
+
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
         if action.text().starts_with("vim-cmd ") { hostd::judge(action, output) } else { default_judge(action, output) }
     }
