@@ -2,12 +2,43 @@
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use tokio::sync::Mutex;
 
 use super::events::EventKind;
 use super::prepare::{Progress, prepare};
-use super::run::Context;
+use super::run::{Context, RunOptions};
+use crate::esxi::{HostFacts, Version};
+use crate::inventory::Host;
+use crate::playbook::{Playbook, Scope, merge_vars};
 use crate::steps::{Artifacts, Input};
+
+/// The inputs that steps will need whatever the hosts turn out to be: found before any host is touched.
+///
+/// Facts are not known yet. A step is bound twice, as if the host ran the oldest and the newest release; what both ways
+/// ask for does not hang on facts. The rest is prepared when a host is known.
+pub fn foreseen(playbook: &Playbook, hosts: &[Host], options: &RunOptions) -> Vec<Input> {
+    let mut all: Vec<Input> = Vec::new();
+    let registered = IndexMap::new();
+    for host in hosts {
+        let vars = merge_vars(&playbook.vars, &host.vars, &options.extra_vars);
+        for def in playbook.steps.iter().filter(|s| s.uses_registered.is_empty() && options.selected(&s.tags)) {
+            let inputs = |major| -> Vec<Input> {
+                let facts = HostFacts::example(Version::new(major, 0));
+                let scope = Scope { vars: &vars, facts: &facts, inventory_name: &host.name, registered: &registered };
+                let bound = playbook.bind(def, &scope).unwrap_or_default();
+                bound.iter().filter_map(|b| b.what.as_ref().ok()).flat_map(|s| s.inputs()).collect()
+            };
+            let newest = inputs(9);
+            for input in inputs(6) {
+                if newest.contains(&input) && !all.contains(&input) {
+                    all.push(input);
+                }
+            }
+        }
+    }
+    all
+}
 
 /// Prepared inputs, shared by all hosts of a run.
 pub struct ArtifactStore {

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::artifacts::ArtifactStore;
+use super::artifacts::{ArtifactStore, foreseen};
 use super::events::{Event, EventKind};
 use super::host::{HostError, HostOutcome, run_host};
 use super::journal::HostLock;
@@ -218,6 +218,9 @@ pub struct RunOutcome {
     pub exit_code: u8,
 }
 
+/// What the playbook needs from this machine is not there or damaged: nothing was touched.
+const EXIT_NOT_VALID: u8 = 2;
+
 /// Runs the playbook on all hosts.
 pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
     let started = Instant::now();
@@ -228,6 +231,14 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
         steps: ctx.playbook.steps.len(),
     });
     let total = hosts.len();
+    let inputs = foreseen(&ctx.playbook, &hosts, &ctx.options);
+    let first = hosts.first().map(|h| h.name.clone()).unwrap_or_default();
+    if let Err(error) = ctx.artifacts.prepare(&inputs, &ctx, &first).await {
+        ctx.emit(EventKind::Note { host: None, text: format!("{error}. No host was touched") });
+        let seconds = started.elapsed().as_secs_f64();
+        ctx.emit(EventKind::RunFinished { hosts: total, ok: 0, changed: 0, failed: 0, unreachable: 0, seconds });
+        return RunOutcome { hosts: Vec::new(), not_begun: total, exit_code: EXIT_NOT_VALID };
+    }
     let mut outcomes: Vec<HostOutcome> = Vec::with_capacity(total);
     let batch = ctx.options.serial.map_or(total.max(1), |b| b.size(total));
     let forks = Arc::new(Semaphore::new(ctx.options.forks.max(1)));

@@ -147,6 +147,12 @@ fn closing(run: &Collected, options: &ReportOptions, ended: bool) -> String {
             false => format!("Mend the cause, then go on with `esxprep apply ... --resume {id}`."),
         };
         format!("{}{took}: {bad} of {} {verb} attention. {next}", what.join(", "), count(results.len(), "host"))
+    } else if unfinished(run) > 0 {
+        let left = unfinished(run);
+        format!(
+            "{left} of {} not begun: nothing was changed there. The notes above say why.",
+            count(results.len(), "host")
+        )
     } else if check && changed > 0 {
         let differ = results.iter().filter(|r| r.changed > 0).count();
         let verb = if differ == 1 { "differs" } else { "differ" };

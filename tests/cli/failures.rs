@@ -133,3 +133,14 @@ fn one_session_a_connection_is_enough() {
     home.run(&["apply", arg(&playbook), "-i", sim.inventory()]).exits(0);
     home.run(&["verify", arg(&playbook), "-i", sim.inventory()]).exits(0);
 }
+
+#[test]
+fn a_vib_that_is_not_there_is_found_before_any_host_is_touched() {
+    let home = Home::new();
+    let playbook = home.write("p.yml", "steps:\n  - reboot: {when: always}\n  - vib: {name: x, from: nope.vib}\n");
+    let ran = home.run(&["apply", arg(&playbook), "-i", "root@127.0.0.1:9", "--output", "json"]).exits(2);
+    assert!(ran.of("host_connecting").is_empty(), "{}", ran.all());
+    assert!(ran.of("note")[0]["text"].as_str().unwrap().contains("nope.vib"), "{}", ran.all());
+    let human = home.run(&["apply", arg(&playbook), "-i", "root@127.0.0.1:9"]).exits(2);
+    assert!(human.stdout.contains("1 of 1 host not begun"), "{}", human.all());
+}
