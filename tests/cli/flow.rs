@@ -138,3 +138,15 @@ fn a_journal_is_kept_shown_and_resumed() {
     assert_eq!(steps[0]["status"], "skipped", "{}", resumed.all());
     assert_eq!(steps[1]["status"], "changed", "{}", resumed.all());
 }
+
+#[test]
+fn verify_does_not_judge_what_reading_cannot_show() {
+    let home = Home::new();
+    let sim = SimHosts::start(&home, "8.0", 1, &[]);
+    let playbook =
+        home.write("p.yml", "steps:\n  - run: touch /tmp/x\n  - run: {command: touch /tmp/y, creates: /tmp/y}\n");
+    let ran = home.run(&["verify", arg(&playbook), "-i", sim.inventory(), "--output", "json"]).exits(3);
+    let statuses: Vec<_> = ran.of("step").iter().map(|s| s["status"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(statuses, ["skipped", "would_change"], "{}", ran.all());
+    assert_eq!(sim.on_host(&home, "ls /tmp").trim(), "");
+}
