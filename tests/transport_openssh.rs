@@ -77,6 +77,13 @@ async fn max_sessions_1_does_everything_on_one_channel() {
     shell.upload(&Payload::Bytes(data.clone()), file.to_str().unwrap(), 0o640, &mut |_| {}).await.unwrap();
     assert_eq!(fs::read(&file).unwrap(), data);
     assert_eq!(text(&one(&mut shell, "echo back").await.unwrap().stdout), "back\n");
+    // Giving the one channel up for an upload and taking it back costs no waiting.
+    let started = Instant::now();
+    for n in 0..8 {
+        shell.upload(&Payload::Bytes(vec![n]), file.to_str().unwrap(), 0o640, &mut |_| {}).await.unwrap();
+        assert_eq!(one(&mut shell, "true").await.unwrap().code, 0);
+    }
+    assert!(started.elapsed() < Duration::from_millis(4000), "{:?}", started.elapsed());
     // A command past its limit: its channel is given up, and there is room for another.
     let slow = Request { timeout: Duration::from_millis(300), ..request("sleep 100") };
     let error = shell.batch(&[slow], &mut |_| {}).await.unwrap_err();

@@ -3,9 +3,13 @@
 mod common;
 mod failures;
 mod flow;
+mod openssh;
 mod readonly;
 mod reads;
 mod validate;
+
+#[path = "../transport_support/mod.rs"]
+mod transport_support;
 
 /// A file in this folder that is not a `mod` above would never run.
 #[test]

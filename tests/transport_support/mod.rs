@@ -83,6 +83,11 @@ impl Sshd {
         sshd
     }
 
+    /// The processes that serve its connections.
+    pub fn sessions(&self) -> Vec<u32> {
+        children(self.child.id())
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }

@@ -9,7 +9,7 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
 use crate::transport::TransportError;
@@ -244,6 +244,9 @@ async fn writing(
             }
         }
         let _ = write.eof().await;
+        // The shell ends and the server closes. russh does not report a server's close that comes after its own, so
+        // ours must not go first, unless the shell stays.
+        sleep(LINGER).await;
         let _ = write.close().await;
     };
     // On a channel that is gone, waiting for room in its window would never end.

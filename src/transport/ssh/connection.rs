@@ -57,7 +57,6 @@ impl Connection {
             let stream = reach(via, target).await?;
             match shake_hands(settings, target, stream, &policy, &without).await {
                 Ok((mut handle, seen)) => {
-                    store(&policy, &seen, &host)?;
                     let login = auth::login(&mut handle, target, settings.agent.as_deref(), &seen.end);
                     match timeout(target.connect_timeout, login).await {
                         Ok(result) => result?,
@@ -67,6 +66,8 @@ impl Connection {
                             return Err(TransportError::Lost { host, during });
                         }
                     }
+                    // Only now: an address where nobody can log in may be a slip, and is not put on record.
+                    store(&policy, &seen, &host)?;
                     return Ok(Self { handle, host, end: seen.end, via: None });
                 }
                 Err(Failure::Key { rejected, algorithm }) if rejected.other_key_may_do => {
