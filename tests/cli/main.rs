@@ -3,6 +3,7 @@
 mod common;
 mod failures;
 mod flow;
+mod netstack;
 mod readonly;
 mod reads;
 mod validate;
