@@ -16,10 +16,10 @@ pub struct ValidateArgs {
     /// Playbooks.
     #[arg(required = true)]
     playbooks: Vec<PathBuf>,
-    /// Check this inventory too; its variables count as known.
+    /// Check this inventory too (its secrets are read); its variables count as known.
     #[arg(short, long, value_name = "INVENTORY")]
     inventory: Option<String>,
-    /// Variables that will be given, KEY=VALUE.
+    /// A variable that `apply` will be given: KEY=VALUE or @FILE.yml.
     #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE")]
     extra: Vec<String>,
 }

@@ -300,7 +300,7 @@ impl HostRun {
             }
             for bound in self.bind(def)? {
                 if let Ok(step) = &bound.what {
-                    reads.extend(step.reads(&self.facts));
+                    reads.extend(step.reads(&self.facts).into_iter().map(|c| def.limited(c)));
                     inputs.extend(step.inputs());
                     reads.extend(bound.expect.iter().flat_map(|e| e.reads(&self.facts)));
                 }
@@ -385,6 +385,7 @@ impl HostRun {
     /// One bound step: compare, act, verify, expect, register; tried again as often as it says.
     async fn step(&mut self, def: &StepDef, bound: Bound) -> Result<(), HostError> {
         let started = Instant::now();
+        self.session.limit_commands(def.timeout);
         let Bound { name, what, expect } = bound;
         let report = |run: &mut Self, status, changes, error: Option<String>, note| {
             run.emit_step(

@@ -7,6 +7,7 @@ mod netstack;
 mod readonly;
 mod reads;
 mod validate;
+mod wrapper;
 
 /// A file in this folder that is not a `mod` above would never run.
 #[test]
