@@ -35,7 +35,10 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
     if let Some(spec) = &args.inventory {
         match Inventory::load(spec) {
             Ok(inventory) => known.extend(inventory.hosts.into_iter().flat_map(|h| h.vars.into_keys())),
-            Err(problems) => failed = Some(Failure::Problems(problems).show()),
+            Err(problems) => {
+                failed = Some(Failure::Problems(problems).show());
+                eprintln!("note: the inventory's variables are not known, so playbooks are checked without them\n");
+            }
         }
     }
     for path in &args.playbooks {

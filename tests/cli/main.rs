@@ -1,6 +1,7 @@
 //! The product through its front door only: the built binary, real SSH, simulated hosts.
 
 mod common;
+mod docs;
 mod failures;
 mod flow;
 mod netstack;
