@@ -1,5 +1,5 @@
 //! What the documentation shows is true: its YAML loads, its links lead somewhere, its command lines parse, its
-//! tables are those of the code.
+//! tables are those of the code. A page that says more than the code can do is a defect of the page.
 //!
 //! A comment above a block says what it needs: `<!-- docs-test: file NAME -->` keeps the block as a file beside
 //! the document's later blocks, `<!-- docs-test: -e NAME=VALUE -->` sets variables.
