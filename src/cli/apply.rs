@@ -35,25 +35,25 @@ pub struct RunArgs {
     /// No steps with one of these tags.
     #[arg(long, value_name = "T", value_delimiter = ',')]
     skip_tags: Vec<String>,
-    /// Hosts at the same time.
+    /// Work on so many hosts at the same time.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
-    /// Hosts one batch at a time: a number, or a percentage such as 20%.
+    /// Finish one batch of hosts before the next: a number, or a percentage such as 20%.
     #[arg(long, value_name = "N|N%")]
     serial: Option<Batch>,
     /// Begin no other host once so many have failed.
     #[arg(long, value_name = "N")]
     max_failures: Option<usize>,
-    /// A variable, KEY=VALUE with the value as YAML, or @FILE.yml.
+    /// Set a variable: KEY=VALUE with the value as YAML, or @FILE.yml; wins over all files.
     #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE")]
     extra: Vec<String>,
-    /// Leave out what this earlier run ended well (an id, its beginning, or `last`).
+    /// Leave out steps that an earlier run ended well: its id, the beginning of it, or `last`.
     #[arg(long, value_name = "RUN")]
     resume: Option<String>,
-    /// human, json, junit[=FILE] or html[=FILE]; several, if at most one takes standard output.
+    /// human, json, junit[=FILE] or html[=FILE]; comma-separated, at most one without a file.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     output: Vec<OutputKind>,
-    /// Limit for a command that has none of its own.
+    /// Time limit of a command whose step sets none.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     command_timeout: Duration,
 }
@@ -69,10 +69,10 @@ pub struct ApplyArgs {
     /// Never reboot; say what waits for it.
     #[arg(long)]
     no_reboot: bool,
-    /// Limit from the reboot to a host that is ready again.
+    /// Time limit from the reboot to a host that is ready again.
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = humantime::parse_duration)]
     reboot_timeout: Duration,
-    /// Change hosts that will forget it at their next boot, too.
+    /// Change even hosts that forget it at their next boot (no boot bank on a disk).
     #[arg(long)]
     allow_unsaved: bool,
 }

@@ -29,7 +29,7 @@ pub struct HostArgs {
     /// Milliseconds added to every esxcli call of the simulated hosts.
     #[arg(long, value_name = "MS", requires = "sim", default_value_t = 0)]
     pub sim_esxcli_ms: u64,
-    /// Only hosts, groups or patterns of these (comma-separated; `!x` leaves x out).
+    /// Only these hosts or groups: names or globs, comma-separated; `!x` leaves x out.
     #[arg(long, value_name = "PATTERN")]
     pub limit: Option<String>,
     /// Accept and remember the key of a host that is not known yet. A changed key is always refused.

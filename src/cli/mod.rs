@@ -5,6 +5,7 @@ mod bundle;
 mod facts;
 mod hosts;
 mod log;
+mod man;
 mod schema;
 mod sim;
 mod validate;
@@ -16,26 +17,40 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// Usage errors, and files that do not validate: nothing was touched.
 const EXIT_USAGE: u8 = 2;
 
+/// Shown below the list of subcommands.
+const START: &str = "Try it without a host: esxprep apply playbooks/nested-lab.yml --sim 2";
+/// Shown below the options of what runs a playbook, and in the manual page.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all hosts match
+  1    a step failed, or a host was lost
+  2    usage, or a file that does not validate; nothing was touched
+  3    with --check or verify: changes pending
+  4    no host could be reached or logged in to
+  130  interrupted; run it again to go on";
+
 /// Brings VMware ESXi hosts from just installed to exactly as written down, over nothing but SSH.
 #[derive(Debug, Parser)]
-#[command(name = "esxprep", version, about, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "esxprep", version, about, max_term_width = 110, disable_help_subcommand = true, after_help = START)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Write a debug log to this file (its verbosity: RUST_LOG).
-    #[arg(long, global = true, value_name = "FILE", env = "ESXPREP_LOG_FILE")]
+    #[arg(long, global = true, display_order = 900, value_name = "FILE", env = "ESXPREP_LOG_FILE")]
     log_file: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make hosts match a playbook, and prove that they do.
+    #[command(after_help = EXIT_CODES)]
     Apply(Box<apply::ApplyArgs>),
-    /// Read only: does every host match the playbook?
+    /// Look whether every host matches the playbook; change nothing.
+    #[command(after_help = EXIT_CODES)]
     Verify(Box<apply::VerifyArgs>),
-    /// Check playbooks; no host is touched.
+    /// Check playbooks and an inventory; no host is touched.
     Validate(validate::ValidateArgs),
-    /// Show what esxprep knows of a host.
+    /// Log in and show version, build, boot time, boot bank and running VMs.
     Facts(facts::FactsArgs),
     /// Run simulated ESXi hosts behind a real SSH server.
     Sim(sim::SimArgs),
@@ -43,7 +58,7 @@ enum Command {
     Bundle(bundle::BundleArgs),
     /// Show what a run did; without RUN, list the runs.
     Log(log::LogArgs),
-    /// Print a JSON Schema.
+    /// Print a JSON Schema of playbooks, inventories or events.
     Schema(schema::SchemaArgs),
     /// Print the reference of the kinds of step.
     Steps(schema::StepsArgs),
@@ -76,7 +91,7 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+        Command::Man => match man::page(Cli::command(), &mut std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("cannot write the manual page: {error}")),
         },

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// `esxprep schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Of what.
+    /// What it describes.
     what: What,
 }
 

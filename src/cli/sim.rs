@@ -41,10 +41,10 @@ pub struct SimArgs {
     /// Sessions a connection may have (MaxSessions); 1 is what a 6.7 hardening rule asks for.
     #[arg(long, value_name = "N")]
     max_sessions: Option<usize>,
-    /// Offer SFTP.
+    /// Offer SFTP (needs the sftp-server of this machine).
     #[arg(long)]
     sftp: bool,
-    /// Break something.
+    /// Break something, NAME[=VALUE][@HOST]; `--help` lists what.
     #[arg(long, value_name = "SPEC", long_help = Fault::help())]
     fault: Vec<Fault>,
     /// Listen also at the addresses of the hosts' vmknics that lie in 127.0.0.0/8.

@@ -16,10 +16,10 @@ pub struct ValidateArgs {
     /// Playbooks.
     #[arg(required = true)]
     playbooks: Vec<PathBuf>,
-    /// Check this inventory too; its variables count as known.
+    /// Check this inventory too (its secrets are read); its variables count as known.
     #[arg(short, long, value_name = "INVENTORY")]
     inventory: Option<String>,
-    /// Variables that will be given, KEY=VALUE.
+    /// A variable that `apply` will be given: KEY=VALUE or @FILE.yml.
     #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE")]
     extra: Vec<String>,
 }
@@ -35,7 +35,10 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
     if let Some(spec) = &args.inventory {
         match Inventory::load(spec) {
             Ok(inventory) => known.extend(inventory.hosts.into_iter().flat_map(|h| h.vars.into_keys())),
-            Err(problems) => failed = Some(Failure::Problems(problems).show()),
+            Err(problems) => {
+                failed = Some(Failure::Problems(problems).show());
+                eprintln!("note: the inventory's variables are not known, so playbooks are checked without them\n");
+            }
         }
     }
     for path in &args.playbooks {

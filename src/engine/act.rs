@@ -237,6 +237,7 @@ impl HostRun {
 
     /// Leaves the maintenance mode that esxprep entered.
     pub(super) async fn leave_maintenance(&mut self) -> Result<(), HostError> {
+        self.session.limit_commands(None);
         let command = Command::esxcli("system maintenanceMode set -e false");
         let output = self.session.run(&command).await?;
         self.entered_maintenance = false;

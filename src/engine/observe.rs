@@ -18,7 +18,7 @@ impl HostRun {
             }
             for bound in self.bind(def)? {
                 if let Ok(step) = &bound.what {
-                    reads.extend(step.reads(&self.facts));
+                    reads.extend(step.reads(&self.facts).into_iter().map(|c| def.limited(c)));
                     inputs.extend(step.inputs());
                     reads.extend(bound.expect.iter().flat_map(|e| e.reads(&self.facts)));
                 }

@@ -13,6 +13,8 @@ pub struct Session {
     shell: Option<Box<dyn Shell>>,
     spent: Cost,
     command_timeout: Duration,
+    /// The limit that the present step sets for each of its commands.
+    step_timeout: Option<Duration>,
 }
 
 impl Session {
@@ -23,12 +25,17 @@ impl Session {
         command_timeout: Duration,
     ) -> Result<Self, TransportError> {
         let shell = connector.connect(&target).await?;
-        Ok(Self { connector, target, shell: Some(shell), spent: Cost::default(), command_timeout })
+        Ok(Self { connector, target, shell: Some(shell), spent: Cost::default(), command_timeout, step_timeout: None })
     }
 
     /// The target that the session is with.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// From now on each command may take so long, whatever its own limit; `None`: its own, or the run's.
+    pub fn limit_commands(&mut self, limit: Option<Duration>) {
+        self.step_timeout = limit;
     }
 
     /// What all of this host's sessions have cost.
@@ -114,7 +121,7 @@ impl Session {
         Request {
             script: command.text().to_owned(),
             stdin: command.stdin_bytes().map(<[u8]>::to_vec),
-            timeout: command.time_limit().unwrap_or(self.command_timeout),
+            timeout: self.step_timeout.or(command.time_limit()).unwrap_or(self.command_timeout),
             secret: command.is_secret(),
         }
     }

@@ -67,6 +67,7 @@ impl HostRun {
     /// One bound step: compare, act, verify, expect, register; tried again as often as it says.
     pub(super) async fn step(&mut self, def: &StepDef, bound: Bound) -> Result<(), HostError> {
         let started = Instant::now();
+        self.session.limit_commands(def.timeout);
         let Bound { name, what, expect } = bound;
         let (number, kind) = (def.number, def.kind.name);
         let left_out = |run: &mut Self, reason: String| {

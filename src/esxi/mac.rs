@@ -24,7 +24,7 @@ pub enum BadMac {
 
 impl Mac {
     /// Whether it is from VMware's own range 00:50:56, in which ESXi generates addresses for every VMkernel
-    /// interface after the installer's vmk0 (`esxcfg-vmknic -l` recorded on 7.0; fact sheet, section 7).
+    /// interface after the installer's vmk0 (`esxcfg-vmknic -l` recorded on 7.0).
     pub fn is_vmware(self) -> bool {
         self.0[..3] == [0x00, 0x50, 0x56]
     }

@@ -118,12 +118,16 @@ const HOSTD_TYPES: &[(&str, HostdType)] = &[
     ("UserVars.", HostdType::Long),
 ];
 
-/// Keys that act at the next boot although neither `Impact` nor the description says so on every release.
+/// Keys that act at the next boot, whatever `Impact` and the description say on a release.
 const REBOOT_KEYS: &[(&str, Confidence)] = &[
     // The management interface takes the hardware MAC when it changes; seen at the next boot.
     ("Net.FollowHardwareMac", Confidence::Unsure),
     ("ScratchConfig.ConfiguredScratchLocation", Confidence::Documented),
     ("OSData.configuredLocation", Confidence::Unsure),
+    // Their own descriptions say so (option lists).
+    ("Net.TcpipHeapMax", Confidence::Documented),
+    ("Net.TcpipHeapSize", Confidence::Documented),
+    ("UserVars.AuditApiCallEnabled", Confidence::Documented),
     // Hardening guides for 6.5 and 7.0 ask for a reboot.
     ("UserVars.ESXiVPsDisabledProtocols", Confidence::Documented),
 ];

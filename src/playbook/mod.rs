@@ -30,7 +30,7 @@ pub use schema::schema;
 pub(crate) use vars::plain_vars;
 pub use vars::{merge_vars, parse_extra};
 
-use crate::esxi::HostFacts;
+use crate::esxi::{Command, HostFacts};
 use crate::steps::{Kind, Step};
 
 /// A loaded and checked playbook.
@@ -152,6 +152,14 @@ fn problem_text(text: &str) -> String {
 }
 
 impl StepDef {
+    /// A command of this step with the step's own limit.
+    pub fn limited(&self, command: Command) -> Command {
+        match self.timeout {
+            Some(limit) => command.timeout(limit),
+            None => command,
+        }
+    }
+
     /// Where the step is written: its file, line and column.
     pub fn span(&self) -> &Span {
         &self.detail.key

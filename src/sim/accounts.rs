@@ -1,8 +1,8 @@
 //! Who may log in: `/etc/shadow` for passwords, `/etc/ssh/keys-USER/authorized_keys` for keys, and the lockout that a
 //! wrong password leads to, counted over all connections.
 //!
-//! A locked account answers as if the password were wrong (fact sheet, "SSH": 6.0 after 10 failures for 120 s, 6.5 and
-//! later after 5 for 900 s). Keys are not locked out: not verified on a real host.
+//! A locked account answers as if the password were wrong (6.0 after 10 failures for 120 s, 6.5 and
+//! later after 5 for 900 s: defaults of the option lists). Keys are not locked out: not verified on a real host.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! below its root is made anew at each boot, as on ESXi, whose root file system is in memory.
 //!
 //! Only files below /etc that carry the sticky bit are saved, with the configuration, by `auto-backup.sh` and by a clean
-//! shutdown (fact sheet, "What lasts, what is lost").
+//! shutdown (KB 342062, KB 313072).
 
 use std::fs;
 use std::io::Write;

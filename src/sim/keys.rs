@@ -1,6 +1,6 @@
 //! SSH host keys: made once for a host and kept beside its root, as an installed ESXi keeps its own.
 //!
-//! RSA 2048 and ECDSA nistp256, never ed25519 (fact sheet, "SSH"). Up to 6.0 real hosts have RSA and DSA: DSA is left out.
+//! RSA 2048 and ECDSA nistp256, never ed25519 (vSphere 7.0 and 8.0 security guides). Up to 6.0 real hosts have RSA and DSA: DSA is left out.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,6 @@
 //! The SSH server of a simulated host: who may log in, with which algorithms, and what a channel may ask for.
 //!
-//! As ESXi's sshd (fact sheet, "SSH"; sshd_config recorded on 8.0.2): `/etc/issue` before the login, a password asked for
+//! As ESXi's sshd (sshd_config recorded on 8.0.2): `/etc/issue` before the login, a password asked for
 //! by keyboard-interactive in PAM's two rounds, the second one with no question; the `password` method only where the
 //! release has it; no forwarding of any kind; ed25519 user keys refused in FIPS mode although they are listed.
 

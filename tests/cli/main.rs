@@ -1,12 +1,15 @@
 //! The product through its front door only: the built binary, real SSH, simulated hosts.
 
 mod common;
+mod docs;
 mod failures;
 mod flow;
+mod netstack;
 mod openssh;
 mod readonly;
 mod reads;
 mod validate;
+mod wrapper;
 
 #[path = "../transport_support/mod.rs"]
 mod transport_support;

@@ -99,14 +99,12 @@ pub fn redact_argv(argv: &[String]) -> Vec<String> {
             if std::mem::take(&mut next_is_variable) {
                 return redact_variable(arg);
             }
-            if arg == "-e" || arg == "--extra-vars" || arg == "--var" {
+            if arg == "-e" || arg == "--extra-var" {
                 next_is_variable = true;
                 return arg.clone();
             }
-            for long in ["--extra-vars=", "--var="] {
-                if let Some(variable) = arg.strip_prefix(long) {
-                    return format!("{long}{}", redact_variable(variable));
-                }
+            if let Some(variable) = arg.strip_prefix("--extra-var=") {
+                return format!("--extra-var={}", redact_variable(variable));
             }
             match arg.strip_prefix("-e") {
                 Some(variable) if variable.contains('=') => format!("-e{}", redact_variable(variable)),
@@ -159,13 +157,13 @@ mod tests {
 
     #[test]
     fn secrets_do_not_stay_in_a_command_line() {
-        let argv = ["esxprep", "apply", "p.yml", "-e", "root_pw=hunter2", "-ekey=s3", "--var=a=b", "-i"];
+        let argv = ["esxprep", "apply", "p.yml", "-e", "root_pw=hunter2", "-ekey=s3", "--extra-var=a=b", "-i"];
         let mut argv: Vec<String> = argv.map(String::from).to_vec();
         argv.push("root:hunter2@esx1,root@esx2:2222,https://me:pw@x/y.zip".into());
         let kept = redact_argv(&argv).join(" ");
         assert_eq!(
             kept,
-            "esxprep apply p.yml -e root_pw=*** -ekey=*** --var=a=*** -i \
+            "esxprep apply p.yml -e root_pw=*** -ekey=*** --extra-var=a=*** -i \
              root:***@esx1,root@esx2:2222,https://me:***@x/y.zip"
         );
     }

@@ -157,6 +157,8 @@ pub(super) struct Vmknic {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Route {
+    /// Its TCP/IP stack: each has a routing table of its own.
+    pub netstack: String,
     pub network: String,
     pub netmask: String,
     pub gateway: String,

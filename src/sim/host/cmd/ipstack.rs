@@ -92,7 +92,8 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
     ),
 ];
 
-const STACKS: [&str; 3] = ["defaultTcpipStack", "vmotion", "vSphereProvisioning"];
+const DEFAULT_STACK: &str = "defaultTcpipStack";
+const STACKS: [&str; 3] = [DEFAULT_STACK, "vmotion", "vSphereProvisioning"];
 
 fn netstack_list(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     Reply::List(
@@ -123,6 +124,7 @@ fn netstack_remove(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     }
     let before = ctx.state.net.netstacks.len();
     ctx.state.net.netstacks.retain(|n| n != name);
+    ctx.state.net.routes.retain(|r| r.netstack != name);
     if ctx.state.net.netstacks.len() == before { missing(name) } else { Reply::Nothing }
 }
 
@@ -140,8 +142,17 @@ fn cidr(text: &str) -> Option<(String, String)> {
     Some((std::net::Ipv4Addr::from(address & mask).to_string(), std::net::Ipv4Addr::from(mask).to_string()))
 }
 
+/// The stack that a command is about; a stack that is not there is an error (its words are not recorded).
+fn stack_of<'a>(ctx: &Ctx<'_, '_>, args: &'a Args) -> Result<&'a str, Reply> {
+    let stack = args.get("netstack").unwrap_or(DEFAULT_STACK);
+    if ctx.state.net.netstacks.iter().any(|n| n == stack) { Ok(stack) } else { Err(missing(stack)) }
+}
+
 fn route_list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
-    let stack = args.get("netstack").unwrap_or("defaultTcpipStack");
+    let stack = match stack_of(ctx, args) {
+        Ok(stack) => stack,
+        Err(reply) => return reply,
+    };
     let row = |network: &str, mask: &str, gateway: &str, interface: &str, source: &str| {
         Rec::new("IpRoute")
             .with("Network", network)
@@ -153,12 +164,12 @@ fn route_list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let mut rows = Vec::new();
     let vmks: Vec<&Vmknic> =
         ctx.state.net.vmks.iter().filter(|v| v.enabled && v.kind != "NONE" && v.netstack == stack).collect();
-    if !ctx.state.net.routes.iter().any(|r| r.network == "default")
+    if !ctx.state.net.routes.iter().any(|r| r.netstack == stack && r.network == "default")
         && let Some(v) = vmks.iter().find(|v| v.gateway != "0.0.0.0")
     {
         rows.push(row("default", "0.0.0.0", &v.gateway, &v.name, if v.kind == "DHCP" { "DHCP" } else { "MANUAL" }));
     }
-    for r in ctx.state.net.routes.iter().filter(|_| stack == "defaultTcpipStack") {
+    for r in ctx.state.net.routes.iter().filter(|r| r.netstack == stack) {
         rows.push(row(&r.network, &r.netmask, &r.gateway, &r.interface, &r.source));
     }
     for v in vmks {
@@ -172,18 +183,26 @@ fn route_list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
 }
 
 fn route_add(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
+    let stack = match stack_of(ctx, args) {
+        Ok(stack) => stack,
+        Err(reply) => return reply,
+    };
     let (gateway, network) = (args.need("gateway"), args.need("network"));
     let Some((net, mask)) = cidr(network).filter(|_| is_ipv4(gateway)) else {
         return Reply::fault(format!("Invalid route: network {network}, gateway {gateway}"));
     };
-    if ctx.state.net.routes.iter().any(|r| r.network == net && r.netmask == mask && r.gateway == gateway) {
+    let same = |r: &Route| r.netstack == stack && r.network == net && r.netmask == mask && r.gateway == gateway;
+    if ctx.state.net.routes.iter().any(same) {
         return Reply::fault(format!("Unable to add route {network} via {gateway}: Already exists"));
     }
-    let interface = ctx.state.net.vmks.first().map(|v| v.name.clone()).unwrap_or_default();
+    let of_stack: Vec<&Vmknic> = ctx.state.net.vmks.iter().filter(|v| v.netstack == stack).collect();
+    let reaches = of_stack.iter().find(|v| on_link(v, gateway)).or(of_stack.first());
+    let interface = reaches.map(|v| v.name.clone()).unwrap_or_default();
     if net == "default" {
-        ctx.state.net.routes.retain(|r| r.network != "default");
+        ctx.state.net.routes.retain(|r| r.netstack != stack || r.network != "default");
     }
     ctx.state.net.routes.push(Route {
+        netstack: stack.into(),
         network: net,
         netmask: mask,
         gateway: gateway.into(),
@@ -193,11 +212,25 @@ fn route_add(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     Reply::Nothing
 }
 
+/// Whether a gateway is in the network of an interface.
+fn on_link(vmk: &Vmknic, gateway: &str) -> bool {
+    let number = |text: &str| text.parse::<std::net::Ipv4Addr>().map(u32::from).ok();
+    match (number(&vmk.address), number(&vmk.netmask), number(gateway)) {
+        (Some(address), Some(mask), Some(gateway)) => mask != 0 && address & mask == gateway & mask,
+        _ => false,
+    }
+}
+
 fn route_remove(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
+    let stack = match stack_of(ctx, args) {
+        Ok(stack) => stack,
+        Err(reply) => return reply,
+    };
     let (gateway, network) = (args.need("gateway"), args.need("network"));
     let before = ctx.state.net.routes.len();
     if let Some((net, mask)) = cidr(network) {
-        ctx.state.net.routes.retain(|r| !(r.network == net && r.netmask == mask && r.gateway == gateway));
+        let gone = |r: &Route| r.netstack == stack && r.network == net && r.netmask == mask && r.gateway == gateway;
+        ctx.state.net.routes.retain(|r| !gone(r));
     }
     if ctx.state.net.routes.len() == before {
         return Reply::fault(format!("Unable to remove route {network} via {gateway}: Not found"));

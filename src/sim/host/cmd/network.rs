@@ -222,7 +222,7 @@ fn remove(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     };
     let Some(at) = found else { return missing(args.get("interface-name").unwrap_or(args.need("portgroup-name"))) };
     let gone = ctx.state.net.vmks.remove(at);
-    ctx.state.net.routes.retain(|r| r.interface != gone.name);
+    ctx.state.net.routes.retain(|r| r.netstack != gone.netstack || r.interface != gone.name);
     ctx.effects.push(Effect::AddressesChanged);
     Reply::Nothing
 }

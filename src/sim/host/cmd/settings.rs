@@ -67,7 +67,7 @@ fn record(state: &HostState, option: &Advanced, default: &str, value: &str) -> R
             .with("Default String Value", default)
             .with("Valid Characters", "*")
     };
-    rec.with("Description", option.description)
+    rec.with("Description", &option.description)
         .when(newest, "Host Specific", option.path == "/Misc/HostName")
         .when(newest, "Impact", "none")
 }
@@ -183,11 +183,11 @@ fn kernel_list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
             Rec::new("KernelSetting")
                 .with("Name", setting.name)
                 .with("Type", setting.kind)
-                .when(early, "Description", setting.description)
+                .when(early, "Description", &setting.description)
                 .with("Configured", value.configured)
                 .with("Runtime", value.runtime)
                 .with("Default", default)
-                .when(!early, "Description", setting.description),
+                .when(!early, "Description", &setting.description),
         );
     }
     match args.get("option") {

@@ -314,3 +314,31 @@ fn files_and_state_agree() {
     assert!(read(&h, "etc/vmware/esx.conf").contains("/system/uuid = "));
     assert_eq!(h.state.release, Release::V70);
 }
+
+#[test]
+fn every_tcpip_stack_has_its_own_routes() {
+    let mut h = Host::new("6.7");
+    h.quiet("esxcli network ip netstack add -N vmotion");
+    h.quiet("esxcli network vswitch standard portgroup add -p Move -v vSwitch0");
+    h.quiet("esxcli network ip interface add -i vmk1 -p Move -N vmotion");
+    h.quiet("esxcli network ip interface ipv4 set -i vmk1 -t static -I 10.0.9.11 -N 255.255.255.0");
+    let default = |h: &mut Host, stack: &str| {
+        let (text, code) = h.run(&format!("esxcli network ip route ipv4 list -N {stack}"));
+        assert_eq!(code, 0, "{text}");
+        let line = text.lines().find(|l| l.starts_with("default")).map(str::to_owned).unwrap_or_default();
+        line.split_whitespace().skip(2).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = default(&mut h, "defaultTcpipStack");
+    assert_eq!(before, ["192.0.2.1", "vmk0"]);
+    assert!(default(&mut h, "vmotion").is_empty());
+    h.quiet("esxcli network ip route ipv4 add -n default -g 10.0.9.1 -N vmotion");
+    h.quiet("esxcli network ip route ipv4 add -n 10.7.0.0/16 -g 10.0.9.2 -N vmotion");
+    assert_eq!(default(&mut h, "vmotion"), ["10.0.9.1", "vmk1"]);
+    assert_eq!(default(&mut h, "defaultTcpipStack"), before, "the other stack has kept its own");
+    assert!(!h.run("esxcli network ip route ipv4 list").0.contains("10.7.0.0"));
+    // The same route in another stack is another route.
+    assert_eq!(h.run("esxcli network ip route ipv4 remove -n 10.7.0.0/16 -g 10.0.9.2").1, 1);
+    h.quiet("esxcli network ip route ipv4 remove -n 10.7.0.0/16 -g 10.0.9.2 -N vmotion");
+    assert!(!h.run("esxcli network ip route ipv4 list -N vmotion").0.contains("10.7.0.0"));
+    assert_eq!(h.run("esxcli network ip route ipv4 list -N nowhere").1, 1);
+}
