@@ -37,7 +37,8 @@ impl DetachedScript {
         let seconds = change.confirm_within.as_secs().max(5);
         // The rollback goes on after a failing command: the more of the old state comes back, the better.
         let script = format!(
-            "sleep 1\n\
+            "echo up; exec >/dev/null 2>&1\n\
+             sleep 1\n\
              if ( {change} ) >{folder}/out 2>&1; then echo made >{folder}/state; else\n\
              ( {rollback} ) >>{folder}/out 2>&1; echo failed >{folder}/state; exit 1; fi\n\
              i=0; while [ $i -lt {seconds} ]; do\n\
@@ -50,13 +51,15 @@ impl DetachedScript {
         Self { folder, script }
     }
 
-    /// Starts it, out of reach of the session's end. `setsid` where the host has it, else `nohup`.
+    /// Starts it, out of reach of the session's end. `setsid` where the host has it, else `nohup`. Ends only when
+    /// the script itself has said that it runs: what ends the session might else be faster than `setsid`.
     pub fn start(&self) -> Command {
         let script = quote(&self.script);
         let folder = &self.folder;
         Command::raw(format!(
-            "mkdir -m 700 {folder} && {{ if command -v setsid >/dev/null 2>&1; then \
-             setsid sh -c {script} </dev/null >/dev/null 2>&1 & else nohup sh -c {script} </dev/null >/dev/null 2>&1 & fi; }}"
+            "mkdir -m 700 {folder} && up=$(if command -v setsid >/dev/null 2>&1; then \
+             setsid sh -c {script} </dev/null 2>/dev/null & else nohup sh -c {script} </dev/null 2>/dev/null & fi) && \
+             [ \"$up\" = up ]"
         ))
     }
 
@@ -116,6 +119,21 @@ mod tests {
     fn sh(command: &Command) -> String {
         let out = std::process::Command::new("sh").arg("-c").arg(command.text()).output().unwrap();
         String::from_utf8(out.stdout).unwrap()
+    }
+
+    #[test]
+    fn starting_it_fails_when_it_does_not_run() {
+        let code = |command: &Command| {
+            std::process::Command::new("sh").arg("-c").arg(command.text()).status().unwrap().code().unwrap()
+        };
+        let script = script(&["true"], &["true"], 1, &format!("test-s{}", std::process::id()));
+        assert_eq!(code(&script.start()), 0);
+        // The folder is there already: another run has this id.
+        assert_ne!(code(&script.start()), 0);
+        let broken = Command::raw(script.start().text().replace("echo up", "exit 0"));
+        sh(&script.tidy());
+        assert_ne!(code(&broken), 0);
+        sh(&script.tidy());
     }
 
     fn wait_for(script: &DetachedScript, wanted: &Progress) -> Progress {

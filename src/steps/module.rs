@@ -211,7 +211,7 @@ impl Module {
                     .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
                     .map_or(String::new(), |n| format!("; did you mean {n}?"));
                 return Err(StepError::Refused(format!(
-                    "module {} has no parameter {name:?} on this host{near} It has: {}",
+                    "module {} has no parameter {name:?} on this host{near}. It has: {}",
                     self.spec.name,
                     if known.is_empty() { "none".into() } else { known.join(", ") }
                 )));

@@ -107,7 +107,7 @@ impl Step for Vswitch {
     fn reads(&self, _host: &HostFacts) -> Vec<Command> {
         let mut reads = Interfaces::reads();
         reads.push(network::vswitch_list());
-        if self.uplinks.is_some() && self.state == Presence::Present {
+        if (self.uplinks.is_some() || self.uplinks_add.is_some()) && self.state == Presence::Present {
             reads.push(network::nic_list());
         }
         if self.security.is_some() && self.state == Presence::Present {
@@ -228,8 +228,16 @@ impl Vswitch {
         if missing.is_empty() && extra.is_empty() {
             return Ok(None);
         }
+        let nics = network::nics(seen)?;
+        // Before anything is made. A NIC that another switch has is left to the host: a step before may give it up.
+        if let Some(unknown) = missing.iter().find(|m| !nics.iter().any(|n| n.name == ***m)) {
+            let names: Vec<String> = nics.iter().map(|n| n.name.clone()).collect();
+            return Err(StepError::Refused(format!(
+                "there is no physical NIC {unknown} on this host for vSwitch {name}; it has: {}.",
+                list(&names)
+            )));
+        }
         if carries && !extra.is_empty() {
-            let nics = network::nics(seen)?;
             let linked = |n: &&String| nics.iter().any(|nic| nic.name == **n && nic.link_up);
             if !wanted.iter().any(|w| linked(&w)) {
                 return Err(StepError::Refused(format!(

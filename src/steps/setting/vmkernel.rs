@@ -23,7 +23,10 @@ pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Troubl
     let Some(option) =
         all.iter().find(|o| o.path == path).or_else(|| all.iter().find(|o| o.path.eq_ignore_ascii_case(&path)))
     else {
-        return Err(Trouble::Missing(nearest_text(&path, all.iter().map(|o| o.path))));
+        // Near names as playbooks write them.
+        let names: Vec<String> = all.iter().map(|o| o.path.trim_start_matches('/').replacen('/', ".", 1)).collect();
+        let wanted = path.trim_start_matches('/').replacen('/', ".", 1);
+        return Err(Trouble::Missing(nearest_text(&wanted, names.iter().map(String::as_str))));
     };
     let reboot = key.needs_reboot().is_some() || option.says_reboot();
     let made = if option.is_int { int(key, option, wanted, reboot) } else { string(key, option, wanted, reboot) };

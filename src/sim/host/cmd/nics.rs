@@ -117,7 +117,8 @@ fn get(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
         .with("Version", super::super::factory::builds::of(release).full);
     Reply::One(
         Rec::new("NicInfo")
-            .when(full, "Advertised Auto Negotiation", true)
+            // As ethtool's line of that name: a fixed speed is not negotiated, so that is not advertised (not verified).
+            .when(full, "Advertised Auto Negotiation", n.auto)
             .with("Advertised Link Modes", modes)
             .with("Auto Negotiation", n.auto)
             .when(release >= Release::V80, "Backing DPUId", "N/A")
