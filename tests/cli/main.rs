@@ -3,9 +3,11 @@
 mod common;
 mod failures;
 mod flow;
+mod output;
 mod readonly;
 mod reads;
 mod validate;
+mod validate_nasty;
 
 /// A file in this folder that is not a `mod` above would never run.
 #[test]
