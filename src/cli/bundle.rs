@@ -36,10 +36,9 @@ pub fn bundle(args: &BundleArgs) -> ExitCode {
     };
     if *json {
         match serde_json::to_string_pretty(&software) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => return super::print(text + "\n"),
             Err(error) => return super::fail(&error.to_string()),
         }
-        return ExitCode::SUCCESS;
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -65,9 +64,6 @@ pub fn bundle(args: &BundleArgs) -> ExitCode {
             vib.payload_bytes.to_string(),
         ]);
     }
-    println!("{table}");
-    for warning in &software.warnings {
-        println!("warning: {warning}");
-    }
-    ExitCode::SUCCESS
+    let warnings: String = software.warnings.iter().map(|w| format!("warning: {w}\n")).collect();
+    super::print(format!("{table}\n{warnings}"))
 }

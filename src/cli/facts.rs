@@ -55,9 +55,9 @@ async fn show(args: &FactsArgs) -> Result<u8, Failure> {
                     if let Some(map) = value.as_object_mut() {
                         map.insert("host".into(), host.name.clone().into());
                     }
-                    println!("{value}");
+                    super::print(format!("{value}\n"));
                 } else {
-                    println!("{}\n{}", host.name, facts.describe());
+                    super::print(format!("{}\n{}\n", host.name, facts.describe()));
                 }
             }
             Err(error) => {

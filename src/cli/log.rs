@@ -24,27 +24,21 @@ pub struct LogArgs {
 pub fn log(args: &LogArgs) -> ExitCode {
     let Some(run) = &args.run else {
         return match Journal::list() {
-            Ok(runs) => {
-                print!("{}", render_list(&runs, &ReportOptions::detect(false, false)));
-                ExitCode::SUCCESS
-            }
+            Ok(runs) => super::print(render_list(&runs, &ReportOptions::detect(false, false))),
             Err(error) => super::fail(&error.to_string()),
         };
     };
     match Journal::load(run) {
         Ok(journal) if args.json => {
-            for event in &journal.events {
-                match event.to_line() {
-                    Ok(line) => println!("{line}"),
-                    Err(error) => return super::fail(&error.to_string()),
-                }
+            let lines: Result<String, _> = journal.events.iter().map(|e| e.to_line().map(|line| line + "\n")).collect();
+            match lines {
+                Ok(lines) => super::print(lines),
+                Err(error) => super::fail(&error.to_string()),
             }
-            ExitCode::SUCCESS
         }
         Ok(journal) => {
             let options = ReportOptions::detect(args.diff, false);
-            print!("{}", render_run(&journal, &options));
-            ExitCode::SUCCESS
+            super::print(render_run(&journal, &options))
         }
         Err(error) => super::fail(&error.to_string()),
     }

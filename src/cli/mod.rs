@@ -10,6 +10,7 @@ mod schema;
 mod sim;
 mod validate;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -88,13 +89,31 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::schema(&args),
         Command::Steps(args) => schema::steps(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut script);
+            print(&script)
         }
-        Command::Man => match man::page(Cli::command(), &mut std::io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
+        Command::Man => match man() {
+            Ok(page) => print(&page),
             Err(error) => fail(&format!("cannot write the manual page: {error}")),
         },
+    }
+}
+
+fn man() -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    man::page(Cli::command(), &mut page)?;
+    Ok(page)
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: impl AsRef<[u8]>) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write to standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

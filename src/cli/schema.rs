@@ -29,10 +29,7 @@ pub fn schema(args: &SchemaArgs) -> ExitCode {
         What::Events => schemars::schema_for!(crate::engine::events::Event).to_value(),
     };
     match serde_json::to_string_pretty(&value) {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => super::print(text + "\n"),
         Err(error) => super::fail(&error.to_string()),
     }
 }
@@ -50,21 +47,15 @@ pub struct StepsArgs {
 /// Prints the reference of the kinds of step.
 pub fn steps(args: &StepsArgs) -> ExitCode {
     if args.markdown {
-        print!("{}", crate::steps::reference::markdown());
-        return ExitCode::SUCCESS;
+        return super::print(crate::steps::reference::markdown());
     }
     match &args.kind {
         None => {
-            for kind in crate::steps::kinds() {
-                println!("{:<16} {}", kind.name, kind.about);
-            }
-            ExitCode::SUCCESS
+            let line = |kind: &crate::steps::Kind| format!("{:<16} {}\n", kind.name, kind.about);
+            super::print(crate::steps::kinds().iter().map(line).collect::<String>())
         }
         Some(name) => match crate::steps::kind(name) {
-            Some(kind) => {
-                print!("{}", crate::steps::reference::one(kind));
-                ExitCode::SUCCESS
-            }
+            Some(kind) => super::print(crate::steps::reference::one(kind)),
             None => super::fail(&format!("there is no kind of step named {name:?}; `esxprep steps` lists them")),
         },
     }

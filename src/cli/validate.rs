@@ -43,7 +43,9 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
     }
     for path in &args.playbooks {
         match Playbook::load(path, &known) {
-            Ok(playbook) => println!("{}: ok, {} steps", path.display(), playbook.steps.len()),
+            Ok(playbook) => {
+                super::print(format!("{}: ok, {} steps\n", path.display(), playbook.steps.len()));
+            }
             Err(problems) => failed = Some(Failure::Problems(problems).show()),
         }
     }

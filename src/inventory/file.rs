@@ -188,8 +188,33 @@ fn section<'n>(what: String, key: &Span, node: &'n Node, more: &[&str], problems
     let draft = Draft { node, key: Some(key), what, value, unknown: BTreeSet::new() };
     let outcome = typed::read(draft, &|value| serde_path_to_error::deserialize::<_, Keys>(value));
     problems.extend(outcome.problems);
+    let keys = outcome.value.unwrap_or_default();
+    let mut refuse = |key: &str, why: Option<(String, &str)>| {
+        if let (Some((why, help)), Some(entry)) = (why, map.get(key)) {
+            problems.push(Problem::at(&entry.node.span, format!("`{key}`: {why}"), "here").help(help));
+        }
+    };
+    let port = (keys.port == Some(0)).then(|| ("0 is not a port".into(), "ports go from 1 to 65535; SSH has 22"));
+    refuse("port", port);
+    refuse("address", keys.address.as_deref().and_then(bad_address));
+    let pin = keys.host_key.as_deref().and_then(|pin| crate::transport::hostkeys::check_pin(pin).err());
+    refuse("host_key", pin.map(|why| (why, "`ssh-keyscan HOST | ssh-keygen -lf -` prints the fingerprints of a host")));
     let shared = (!more.contains(&"address")).then_some(called);
-    Section { keys: outcome.value.unwrap_or_default(), vars, map: Some(map), shared }
+    Section { keys, vars, map: Some(map), shared }
+}
+
+/// Why a text is no address, and what to do.
+fn bad_address(text: &str) -> Option<(String, &'static str)> {
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    if bare.contains('@') {
+        Some((format!("`{text}` has a user in it"), "the user has a key of its own: `user`"))
+    } else if bare.is_empty() || bare.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '[' | ']' | ',')) {
+        Some((format!("`{text}` is no address"), "write a DNS name, an IPv4 or an IPv6 address"))
+    } else if bare.matches(':').count() == 1 {
+        Some((format!("`{text}` has a port in it"), "the port has a key of its own: `port`"))
+    } else {
+        None
+    }
 }
 
 /// Loads an inventory file.
@@ -233,7 +258,15 @@ pub fn load_root(path: &Path, root: &Node, around: &Surroundings<'_>) -> Result<
     let mut hosts: IndexMap<String, Section<'_>> = IndexMap::new();
     for (name, entry) in named(map.get("hosts"), "hosts", &mut problems) {
         let section = match entry {
-            Some(entry) => section(format!("the host `{name}`"), &entry.key, &entry.node, OF_HOST, &mut problems),
+            Some(entry) => {
+                let section = section(format!("the host `{name}`"), &entry.key, &entry.node, OF_HOST, &mut problems);
+                // A host without an address is found by its name.
+                let wrong = if section.keys.address.is_none() { bad_address(&name) } else { None };
+                if let Some((why, help)) = wrong {
+                    problems.push(Problem::at(&entry.key, why, "the host's name").help(help));
+                }
+                section
+            }
             None => Section::default(),
         };
         hosts.insert(name, section);

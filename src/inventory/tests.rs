@@ -94,7 +94,7 @@ hosts:
   esx1:
     address: 192.0.2.11
     groups: [lab]
-    host_key: SHA256:abc
+    host_key: SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
     vars: {level: 3, vlan: 0755}
   esx2: {address: 192.0.2.12, port: 22, channels: 1, connect_timeout: 1m}
   esx3:
@@ -119,7 +119,7 @@ fn defaults_groups_and_hosts_later_ones_win() {
     assert_eq!((one.target.algorithms, two.target.algorithms), (Algorithms::Modern, Algorithms::Legacy));
     assert_eq!(three.target.algorithms, Algorithms::Esxi);
     assert_eq!((two.target.port, two.target.channels, two.target.connect_timeout.as_secs()), (22, 1, 60));
-    assert_eq!(one.target.host_key.pin.as_deref(), Some("SHA256:abc"));
+    assert_eq!(one.target.host_key.pin.as_deref(), Some("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"));
     assert_eq!(three.target.address, "esx3");
     assert!(lab.hosts.iter().all(|h| password(h) == "s3cret-env"));
     assert!(!format!("{lab:?} {lab:#?}").contains("s3cret"), "{lab:?}");

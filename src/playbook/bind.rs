@@ -186,7 +186,7 @@ fn unmet(node: &Node, resolver: &mut Resolver<'_>) -> Result<Option<String>, Vec
 }
 
 /// What a loop goes over.
-fn items(node: &Node, resolver: &mut Resolver<'_>) -> Result<Vec<Value>, Vec<Problem>> {
+pub fn items(node: &Node, resolver: &mut Resolver<'_>) -> Result<Vec<Value>, Vec<Problem>> {
     let value = match &node.value {
         NodeValue::Scalar(s) if s.style == Style::Plain && !is_template(&s.text) || !is_template(&s.text) => resolver
             .eval(&s.text)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::bind::{draft, reading};
+use super::bind::{draft, items, reading};
 use super::problem::{Problem, Span, nearest};
 use super::scalar::switch_word;
 use super::steps::Detail;
@@ -308,6 +308,29 @@ impl Checker<'_> {
             })
         };
         let mut resolver = Resolver::new(vec![&given, self.values, &defaults], Context::new());
+        if let Some(node) = &detail.for_each {
+            let (mut named, own) = (true, |n: &str| n == detail.loop_var || n == "item_index");
+            let mut look = |text: &str, expression: bool| {
+                named &= template::uses(text, expression).is_ok_and(|uses| uses.iter().all(|u| known(&u.path[0])));
+            };
+            match node.scalar() {
+                Some(s) if !super::is_template(&s.text) => look(&s.text, true),
+                _ => templates(node, &mut |_, text| look(text, false)),
+            }
+            let may_run = detail.conditions.iter().filter_map(|n| n.scalar()).all(|s| {
+                template::uses(&s.text, true).is_ok_and(|uses| {
+                    uses.iter().any(|u| own(&u.path[0]))
+                        || uses.iter().all(|u| known(&u.path[0])) && resolver.eval(&s.text).is_ok_and(|v| v.is_true())
+                })
+            });
+            if named
+                && may_run
+                && let Err(found) = items(node, &mut resolver)
+            {
+                problems.extend(found);
+                return;
+            }
+        }
         let items: Vec<Option<Value>> = match &detail.for_each {
             Some(Node { value: NodeValue::Seq(items), .. }) if items.len() <= 50 => items
                 .iter()

@@ -8,7 +8,7 @@ use minijinja::machinery::{ast, parse, parse_expr};
 use minijinja::{Environment, ErrorKind};
 
 use super::problem::nearest;
-use super::template::{ENVIRONMENT, Fault, SYNTAX, fault};
+use super::template::{ENVIRONMENT, Fault, SYNTAX, fault, limits};
 
 /// A name that a template looks up.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ pub struct Use {
 pub fn uses(text: &str, expression: bool) -> Result<Vec<Use>, Vec<Fault>> {
     let mut walk = Walk::default();
     let env: &Environment<'_> = &ENVIRONMENT;
+    limits(text, expression).map_err(|f| vec![f])?;
     if expression {
         if let Some(at) = text.find("{{") {
             return Err(vec![Fault {

@@ -22,12 +22,21 @@ impl fmt::Debug for SourceFile {
 }
 
 static SECRET_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?mi)((?:^|[\s,{"'])[a-z_]*(?:password|passphrase|secret)["']?\s*:[ \t]+)([^\s{#][^\n]*)"#).ok()
+    Regex::new(r#"(?mi)((?:^|[\s,{"'])[a-z_]*(?:password|passphrase|secret|password_hash|passwd|token|pass|pwd)["']?\s*:[ \t]+)([^\s{#][^\n]*)"#).ok()
 });
 
-/// Whether a key of this name holds a secret: its value is blanked wherever a file is shown.
+const SECRET_WORDS: &[&str] = &["password", "passphrase", "secret", "password_hash", "passwd", "token"];
+
+/// Whether a key of this name holds a secret: its value is blanked wherever a file is shown. A misspelt one does
+/// too: it is where an error shows the line.
 pub fn is_secret_key(key: &str) -> bool {
-    ["password", "passphrase", "secret"].iter().any(|word| key.to_ascii_lowercase().ends_with(word))
+    let key = key.to_ascii_lowercase();
+    let last = key.rsplit(['_', '-', '.']).next().unwrap_or_default();
+    SECRET_WORDS.iter().any(|word| key.ends_with(word))
+        || matches!(last, "pass" | "pwd" | "pw")
+        || [("password", 2), ("passphrase", 3), ("password_hash", 3), ("secret", 1)]
+            .iter()
+            .any(|(word, most)| [last, &key].iter().any(|k| strsim::damerau_levenshtein(word, k) <= *most))
 }
 
 fn blank(text: &str, range: Range<usize>, out: &mut String) {
@@ -56,6 +65,11 @@ impl SourceFile {
             }
         }
         shown.push_str(&text[done..]);
+        // What would move a terminal's cursor is shown as `?`, a byte for a byte.
+        let visible = |c: char| !c.is_ascii_control() || matches!(c, '\n' | '\r' | '\t');
+        if !shown.chars().all(visible) {
+            shown = shown.chars().map(|c| if visible(c) { c } else { '?' }).collect();
+        }
         Arc::new(Self { name: name.into(), shown: shown.into(), text })
     }
 
@@ -134,9 +148,24 @@ impl Span {
         format!("{}:{}:{}", self.file.name(), self.line(), self.column())
     }
 
+    /// The part of it that is on its first line: where a long block begins says enough.
+    fn first_line(&self) -> Self {
+        let end = self.text().find(['\r', '\n']).map_or(self.end, |n| self.start + n);
+        Self { file: self.file.clone(), start: self.start, end }
+    }
+
     /// The text at this place.
     pub fn text(&self) -> &str {
         &self.file.text()[self.start..self.end]
+    }
+}
+
+/// Without what would move a terminal's cursor.
+fn printable(text: String) -> String {
+    if text.contains(|c: char| c.is_control() && c != '\n') {
+        text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    } else {
+        text
     }
 }
 
@@ -153,22 +182,22 @@ impl Problem {
     /// A problem at a place; `label` says what is wrong there in a few words.
     pub fn at(span: &Span, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
-            message: message.into(),
+            message: printable(message.into()),
             source: Some(NamedSource::new(span.file.name(), span.file.shown.clone())),
-            labels: vec![(span.clone(), label.into())],
+            labels: vec![(span.first_line(), label.into())],
             help: None,
         }
     }
 
     /// A problem that is in no file: a command line argument, a file that cannot be read.
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { message: message.into(), labels: Vec::new(), help: None, source: None }
+        Self { message: printable(message.into()), labels: Vec::new(), help: None, source: None }
     }
 
     /// Adds what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        let help = help.into();
+        let help = printable(help.into());
         self.help = Some(match self.help.take() {
             Some(before) => format!("{before}\n{help}"),
             None => help,
@@ -191,7 +220,7 @@ impl Problem {
         let label = label.into();
         match self.labels.first() {
             Some((first, _)) if Arc::ptr_eq(&first.file.text, &span.file.text) => {
-                self.labels.push((span.clone(), label));
+                self.labels.push((span.first_line(), label));
                 self
             }
             _ => self.help(format!("{label}: {}", span.place())),
@@ -254,6 +283,9 @@ impl Diagnostic for Problem {
     }
 }
 
+/// Most problems that are drawn at a time: nobody reads more at once.
+const MOST_DRAWN: usize = 50;
+
 /// One or more problems in YAML files, each with file, line, column and the offending line.
 #[derive(Debug, thiserror::Error)]
 pub struct Problems(pub Vec<miette::Report>);
@@ -291,10 +323,13 @@ impl Problems {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
         let mut out = String::new();
-        for report in &self.0 {
+        for report in self.0.iter().take(MOST_DRAWN) {
             if handler.render_report(&mut out, report.as_ref()).is_err() {
                 out.push_str(&report.to_string());
             }
+        }
+        if self.0.len() > MOST_DRAWN {
+            out.push_str(&format!("  ... and {} more problems\n", self.0.len() - MOST_DRAWN));
         }
         out
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use minijinja::machinery::{ast, parse};
+use minijinja::machinery::{Token, ast, parse, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
@@ -25,6 +25,12 @@ pub struct Fault {
     pub help: Option<String>,
 }
 
+/// Work that one template may do, in minijinja's unit: an instruction, or 64 bytes of data. Some 60 MB at most.
+const FUEL: u64 = 1_000_000;
+/// Words and signs of one expression. Its parser and its compiler go one call deeper for each `not`, `+` or `|`;
+/// a thread's 2 MB of stack are enough for a thousand and more.
+const MAX_TOKENS: usize = 500;
+
 // `{# #}` would swallow the `${#name}` of shell scripts; YAML has its own comments.
 pub(super) static SYNTAX: LazyLock<SyntaxConfig> = LazyLock::new(|| {
     SyntaxConfig::builder().comment_delimiters("{##", "##}").keep_trailing_newline(true).build().unwrap_or_default()
@@ -35,6 +41,7 @@ pub(super) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_syntax(SYNTAX.clone());
     env.set_debug(true);
+    env.set_fuel(Some(FUEL));
     env.add_test("version", |a: minijinja::Value, op: &str, b: minijinja::Value| -> Result<bool, Error> {
         let order = compare_versions(&a, &b)?;
         Ok(match op {
@@ -106,14 +113,41 @@ fn lone_expression(text: &str) -> Option<Range<usize>> {
     Some(start..start + inner.len())
 }
 
+/// Refuses expressions that are too long to be taken apart safely.
+pub(super) fn limits(text: &str, expression: bool) -> Result<(), Fault> {
+    let (mut start, mut tokens, mut first) = (0, 0, false);
+    for (token, span) in tokenize(text, expression, SYNTAX.clone()).map_while(Result::ok) {
+        match token {
+            Token::VariableStart | Token::BlockStart => (start, first) = (span.start_offset as usize, true),
+            // A chain of `elif` is nested as deeply as it is long.
+            Token::Ident("elif") if first => (tokens, first) = (tokens + 1, false),
+            Token::Comma | Token::TemplateData(_) | Token::VariableEnd | Token::BlockEnd => {}
+            _ if first => (tokens, first) = (1, false),
+            _ => tokens += 1,
+        }
+        if tokens > MAX_TOKENS {
+            return Err(Fault {
+                message: format!("an expression of more than {MAX_TOKENS} words and signs"),
+                range: start..span.end_offset as usize,
+                help: Some("put parts of it into variables, or a long list into `vars`".into()),
+            });
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn fault(error: &Error, text: &str, base: usize) -> Fault {
     let mut message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     let range = error.range().map_or(base..text.len(), |r| base + r.start..base + r.end);
     let mut help = None;
     match error.kind() {
         ErrorKind::SyntaxError | ErrorKind::BadEscape => message = format!("template syntax: {message}"),
+        ErrorKind::OutOfFuel => {
+            message = "this template does more work, or makes more text, than a playbook can mean".into();
+            help = Some("look for loops in loops and for values that are repeated too often".into());
+        }
         ErrorKind::UndefinedError => {
-            let what = text.get(range.clone()).unwrap_or_default().trim();
+            let what = text.get(range.clone()).unwrap_or_default().trim().trim_start_matches('.');
             message = if what.is_empty() { "a value is undefined".into() } else { format!("`{what}` is undefined") };
             help = Some("`| default(...)` gives another value, `is defined` asks whether there is one".into());
         }
@@ -134,6 +168,7 @@ pub fn eval(expression: &str, context: &Context) -> Result<minijinja::Value, Fau
 
 fn eval_at(text: &str, range: Range<usize>, context: &Context) -> Result<minijinja::Value, Fault> {
     let source = &text[range.clone()];
+    limits(source, true)?;
     let env: &Environment<'_> = &ENVIRONMENT;
     let value = env
         .compile_expression(source)
@@ -152,6 +187,7 @@ fn eval_at(text: &str, range: Range<usize>, context: &Context) -> Result<minijin
 
 /// Renders a template. One that is a lone `{{ expression }}` keeps the type of its value.
 pub fn render(text: &str, context: &Context) -> Result<serde_json::Value, Fault> {
+    limits(text, false)?;
     let json = |value: &minijinja::Value| {
         serde_json::to_value(value).map_err(|e| Fault {
             message: format!("the value cannot be written down: {e}"),

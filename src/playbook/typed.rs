@@ -73,6 +73,15 @@ pub fn keyed(key: &str, node: &Node, value: Value) -> Value {
 
 /// Reads a draft into a type.
 pub fn read<T>(draft: Draft<'_>, parse: &dyn Fn(Value) -> Result<T, PathError>) -> Outcome<T> {
+    // Serde would take a list for the fields in the order of their declaration.
+    if draft.value.is_array() {
+        let problem = Problem::at(
+            &draft.node.span,
+            format!("{} wants a mapping of keys", draft.what),
+            format!("this is {}", draft.node.describe()),
+        );
+        return Outcome { value: None, problems: vec![problem.help("write `key: value` pairs, each with its name")] };
+    }
     let mut reader = Reader { draft, holes: Vec::new(), forgiven: BTreeSet::new(), problems: Vec::new() };
     let value = reader.run(parse);
     let complete = reader.problems.is_empty() && reader.holes.is_empty();

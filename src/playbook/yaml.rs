@@ -5,6 +5,7 @@
 //! duplicate keys, several documents, foreign tags and oversized documents are errors.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -174,17 +175,20 @@ pub fn read(path: &Path, shown: &str) -> Result<Node, Vec<Problem>> {
     if meta.is_dir() {
         return Err(fail("it is a directory".into()));
     }
+    // A device or a pipe has no size, and may never end.
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| fail(e.to_string()))?;
     if meta.len() > MAX_BYTES {
         return Err(fail(format!("it has {} bytes, and the limit is {MAX_BYTES}", meta.len())));
     }
-    let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
     parse_bytes(shown, &bytes)
 }
 
 /// Parses bytes.
 pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Node, Vec<Problem>> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(vec![Problem::nowhere(format!("{name} has {} bytes, and the limit is {MAX_BYTES}", bytes.len()))]);
+        return Err(vec![Problem::nowhere(format!("{name} has more bytes than the limit of {MAX_BYTES}"))]);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(&SourceFile::new(name, text)),

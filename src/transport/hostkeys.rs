@@ -188,9 +188,21 @@ fn describe(key: &PublicKey) -> String {
     format!("the {} key {}", key.algorithm(), fingerprint(key))
 }
 
+/// Whether a text can be a pinned host key: what is wrong with it if not.
+pub fn check_pin(text: &str) -> Result<(), String> {
+    parse_pin(text).map(|_| ())
+}
+
 fn parse_pin(text: &str) -> Result<Pin, String> {
     let text = text.trim();
-    if text.starts_with("SHA256:") {
+    if let Some(hash) = text.strip_prefix("SHA256:") {
+        // 32 bytes in base64.
+        let hash = hash.trim_end_matches('=');
+        if hash.len() != 43 || !hash.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/') {
+            return Err(format!(
+                "the pinned key `{text}` is no SHA-256 fingerprint: it has 43 characters after the colon"
+            ));
+        }
         return Ok(Pin::Fingerprint(text.trim_end_matches('=').to_owned()));
     }
     PublicKey::from_openssh(text).map(|key| Pin::Key(Box::new(key))).map_err(|error| {

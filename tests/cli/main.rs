@@ -6,9 +6,11 @@ mod failures;
 mod flow;
 mod netstack;
 mod openssh;
+mod output;
 mod readonly;
 mod reads;
 mod validate;
+mod validate_nasty;
 mod wrapper;
 
 #[path = "../transport_support/mod.rs"]

@@ -63,7 +63,9 @@ fn loops() {
         step_problem("portgroup: {name: a, vlan: '{{ item }}'}\nfor_each: [1, x]")
             .contains("`vlan` wants a whole number")
     );
-    let bad = good("vars: {n: 3}\nsteps:\n  - run: x\n    for_each: n\n");
+    assert!(plain("vars: {n: 3}\nsteps:\n  - run: x\n    for_each: n\n").contains(":4:15: `for_each` wants a list"));
+    // A variable that the inventory may set is known with the host only.
+    let bad = Folder::new(&[("site.yml", "vars: {n: 3}\nsteps:\n  - run: x\n    for_each: n\n")]).load(&["n"]).unwrap();
     assert!(bind_with(&bad, 0, &bad.vars, json!({})).unwrap_err().plain().contains("`for_each` wants a list"));
 }
 
