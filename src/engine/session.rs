@@ -13,6 +13,7 @@ pub struct Session {
     shell: Option<Box<dyn Shell>>,
     spent: Cost,
     command_timeout: Duration,
+    step_timeout: Option<Duration>,
 }
 
 impl Session {
@@ -23,12 +24,17 @@ impl Session {
         command_timeout: Duration,
     ) -> Result<Self, TransportError> {
         let shell = connector.connect(&target).await?;
-        Ok(Self { connector, target, shell: Some(shell), spent: Cost::default(), command_timeout })
+        Ok(Self { connector, target, shell: Some(shell), spent: Cost::default(), command_timeout, step_timeout: None })
     }
 
     /// The target that the session is with.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The limit that a step gives each of its commands, over what they have themselves; `None` ends it.
+    pub fn limit_commands(&mut self, limit: Option<Duration>) {
+        self.step_timeout = limit;
     }
 
     /// What all of this host's sessions have cost.
@@ -50,8 +56,10 @@ impl Session {
     /// Logs in again, at another address if one is given.
     pub async fn reopen(&mut self, address: Option<&str>) -> Result<(), TransportError> {
         self.close().await;
-        if let Some(address) = address {
-            self.target.address = address.to_owned();
+        if let Some(address) = address.filter(|a| *a != self.target.address) {
+            // Elsewhere it is the same host only with the same key.
+            let known = std::mem::replace(&mut self.target.address, address.to_owned());
+            self.target.host_key_alias.get_or_insert(known);
         }
         self.shell = Some(self.connector.connect(&self.target).await?);
         Ok(())
@@ -111,7 +119,7 @@ impl Session {
         Request {
             script: command.text().to_owned(),
             stdin: command.stdin_bytes().map(<[u8]>::to_vec),
-            timeout: command.time_limit().unwrap_or(self.command_timeout),
+            timeout: self.step_timeout.or(command.time_limit()).unwrap_or(self.command_timeout),
             secret: command.is_secret(),
         }
     }
