@@ -211,6 +211,7 @@ impl HostRun {
 
     /// All steps: first those that leave the way in open, at the very end those that close it.
     async fn work(&mut self) -> Result<(), HostError> {
+        self.clear_leftovers().await?;
         let ctx = self.ctx.clone();
         let mut queue: VecDeque<&StepDef> = ctx.playbook.steps.iter().collect();
         let mut last: Vec<(&StepDef, Bound)> = Vec::new();
@@ -424,7 +425,10 @@ impl HostRun {
         let mut tries = def.retries + 1;
         loop {
             tries -= 1;
-            let tried = self.attempt(step.as_ref(), &expect).await?;
+            self.session.limit_commands(def.timeout);
+            let tried = self.attempt(step.as_ref(), &expect).await;
+            self.session.limit_commands(None);
+            let tried = tried?;
             match tried {
                 Ok(done) => {
                     let status = match (done.changes.is_empty() || done.nothing_changed, self.ctx.options.mode) {

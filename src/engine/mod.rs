@@ -7,6 +7,7 @@ pub mod events;
 pub mod host;
 pub mod identify;
 pub mod journal;
+mod leftovers;
 pub mod prepare;
 mod reboot;
 pub mod run;
