@@ -2,10 +2,14 @@
 
 mod common;
 mod failures;
+mod fleet;
 mod flow;
+mod interrupt;
 mod readonly;
 mod reads;
 mod validate;
+mod vmk0;
+mod vms;
 
 /// A file in this folder that is not a `mod` above would never run.
 #[test]
