@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// Time limit of a command whose step sets none.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     command_timeout: Duration,
+    /// How long the management agent (hostd) may take once SSH answers.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    agent_timeout: Duration,
 }
 
 /// `esxprep apply`.
@@ -112,6 +115,7 @@ fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {
     options.tags.clone_from(&args.tags);
     options.skip_tags.clone_from(&args.skip_tags);
     options.command_timeout = args.command_timeout;
+    options.agent_timeout = args.agent_timeout;
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return super::fail(&error),

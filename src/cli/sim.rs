@@ -50,6 +50,10 @@ pub struct SimArgs {
     /// Listen also at the addresses of the hosts' vmknics that lie in 127.0.0.0/8.
     #[arg(long)]
     listen_on_vmknics: bool,
+    /// A fixed vmk0 address in 127.0.0.0/8 for the first host, the next ones for the others. The hosts then listen
+    /// at the addresses of their vmknics only, so that moving one moves the host.
+    #[arg(long, value_name = "ADDR")]
+    management_address: Option<std::net::Ipv4Addr>,
 }
 
 /// Runs simulated hosts until interrupted.
@@ -67,6 +71,7 @@ pub fn sim(args: SimArgs) -> ExitCode {
         sftp: args.sftp,
         faults: args.fault,
         listen_on_vmknics: args.listen_on_vmknics,
+        management_address: args.management_address,
         ..Options::default()
     };
     let runtime = match super::runtime() {

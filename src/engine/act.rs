@@ -124,8 +124,10 @@ impl HostRun {
         let script = DetachedScript::new(detached, &self.ctx.unique());
         let before = self.session.target().address.clone();
         // A new address is where the host will be, unless we come in through a forwarded port.
-        let direct = self.facts.session_address.as_deref() == Some(before.as_str());
-        let after = detached.new_address.clone().filter(|_| direct);
+        let after = match &detached.new_address {
+            Some(new) if self.is_direct(&before).await => Some(new.clone()),
+            _ => None,
+        };
         self.phase(format!(
             "{} (detached, with a rollback after {} s)",
             change.summary,
@@ -137,24 +139,32 @@ impl HostRun {
             return Err(Acted::Failed(format!("could not start the detached change: {}", started.stderr.trim())));
         }
         self.session.close().await;
-        let limit = detached.confirm_within + Duration::from_secs(20);
+        // The host needs time for the change and for taking it back: about a second a command.
+        let limit = detached.confirm_within + Duration::from_secs(60);
         let deadline = Instant::now() + limit;
         let mut last = String::from("nothing answered");
+        let mut addresses = vec![after.clone().unwrap_or_else(|| before.clone())];
+        if after.is_some() {
+            addresses.push(before.clone());
+        }
+        // Whoever refused us there (another host's address?) is not asked again: logins can be locked.
+        let mut refused: Vec<String> = Vec::new();
+        let mut why = None;
+        // An interruption does not end this: the change is confirmed or taken back first.
         // The script sleeps a second before it begins: a login before that would see the old state.
-        self.ctx.pause(Duration::from_millis(1500)).await?;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         while Instant::now() < deadline {
-            let mut addresses = vec![after.clone().unwrap_or_else(|| before.clone())];
-            if after.is_some() {
-                addresses.push(before.clone());
-            }
-            for address in addresses {
+            for address in addresses.iter().filter(|a| !refused.contains(a)).cloned().collect::<Vec<_>>() {
                 if !self.session.listening(Some(&address), Duration::from_secs(2)).await {
                     continue;
                 }
                 match self.session.reopen(Some(&address)).await {
                     Ok(()) => {}
                     Err(error @ (TransportError::Refused { .. } | TransportError::HostKey { .. })) => {
-                        return Err(transport(error));
+                        last = error.to_string();
+                        why = Some(last.clone());
+                        refused.push(address);
+                        continue;
                     }
                     Err(error) => {
                         last = error.to_string();
@@ -163,7 +173,7 @@ impl HostRun {
                 }
                 match self.session.run(&script.ask()).await {
                     Ok(answer) => match DetachedScript::progress(&answer.stdout) {
-                        Progress::Made => return self.confirm(&script, detached, &address).await,
+                        Progress::Made => return self.confirm(&script, detached, &address, why.as_deref()).await,
                         Progress::Confirmed => return Ok(()),
                         Progress::Failed(said) => {
                             let _ = self.session.run(&script.tidy()).await;
@@ -171,7 +181,9 @@ impl HostRun {
                                 "the change failed on the host and was taken back: {said}"
                             )));
                         }
-                        Progress::RolledBack => return Err(self.rolled_back(&script, detached, &before).await),
+                        Progress::RolledBack => {
+                            return Err(self.rolled_back(&script, detached, &before, why.as_deref()).await);
+                        }
                         Progress::Unknown => {
                             return Err(Acted::Failed(
                                 "the host has no trace of the change any more: it restarted meanwhile. Run this again"
@@ -183,7 +195,7 @@ impl HostRun {
                     Err(error) => last = error.to_string(),
                 }
             }
-            self.ctx.pause(Duration::from_millis(500)).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Err(Acted::Host(HostError::Stopped(format!(
             "after the change {:?} the host did not answer within {} s ({last}). It takes the change back by itself when nobody confirms; \
@@ -193,7 +205,30 @@ impl HostRun {
         ))))
     }
 
-    async fn confirm(&mut self, script: &DetachedScript, detached: &Detached, address: &str) -> Result<(), Acted> {
+    /// Whether the address that we connect to is the host's own, with no port forwarding in between. A name is
+    /// when it stands for the address at which the session came in, or is known only to a jump host.
+    async fn is_direct(&self, address: &str) -> bool {
+        let Some(own) = self.facts.session_address.as_deref() else { return false };
+        let own = own.strip_prefix("::ffff:").unwrap_or(own);
+        if address == own {
+            return true;
+        }
+        if address.parse::<std::net::IpAddr>().is_ok() {
+            return false;
+        }
+        match tokio::net::lookup_host((address, 0)).await {
+            Ok(mut found) => found.any(|a| a.ip().to_canonical().to_string() == own),
+            Err(_) => true,
+        }
+    }
+
+    async fn confirm(
+        &mut self,
+        script: &DetachedScript,
+        detached: &Detached,
+        address: &str,
+        why: Option<&str>,
+    ) -> Result<(), Acted> {
         let answer = self.session.run(&script.confirm()).await.map_err(transport)?;
         match DetachedScript::progress(&answer.stdout) {
             Progress::Confirmed => {
@@ -204,23 +239,36 @@ impl HostRun {
                 }
                 Ok(())
             }
-            _ => Err(self.rolled_back(script, detached, address).await),
+            _ => Err(self.rolled_back(script, detached, address, why).await),
         }
     }
 
-    async fn rolled_back(&mut self, script: &DetachedScript, detached: &Detached, address: &str) -> Acted {
+    async fn rolled_back(
+        &mut self,
+        script: &DetachedScript,
+        detached: &Detached,
+        address: &str,
+        why: Option<&str>,
+    ) -> Acted {
         let _ = self.session.run(&script.tidy()).await;
         let wanted = detached.new_address.as_deref().unwrap_or(address);
         Acted::Failed(format!(
-            "nobody could log in at {wanted} within {} s, so the host put the old state back. Check the VLAN, the uplink and the \
+            "nobody could log in at {wanted} within {} s, so the host put the old state back{}. Check the VLAN, the uplink and the \
              address, and run this again",
-            detached.confirm_within.as_secs()
+            detached.confirm_within.as_secs(),
+            why.map_or_else(String::new, |w| format!(" ({w})"))
         ))
     }
 
     /// Enters maintenance mode for a change that needs it, unless the host is in it.
     async fn enter_maintenance(&mut self) -> Result<(), Acted> {
         if self.facts.maintenance {
+            return Ok(());
+        }
+        // A step may have entered it since the facts were read: then it is not ours to leave.
+        let now = self.session.run(&Command::esxcli("system maintenanceMode get")).await.map_err(transport)?;
+        if now.stdout.trim().eq_ignore_ascii_case("enabled") {
+            self.facts.maintenance = true;
             return Ok(());
         }
         self.empty_of_vms("enter maintenance mode").await?;
@@ -232,16 +280,18 @@ impl HostRun {
         }
         self.facts.maintenance = true;
         self.entered_maintenance = true;
+        // If this run is killed, the next one knows that leaving it is its business.
+        let _ = self.session.run(&Command::new("touch").arg(super::leftovers::MAINTENANCE)).await;
         Ok(())
     }
 
     /// Leaves the maintenance mode that esxprep entered.
     pub(super) async fn leave_maintenance(&mut self) -> Result<(), HostError> {
-        self.session.limit_commands(None);
         let command = Command::esxcli("system maintenanceMode set -e false");
         let output = self.session.run(&command).await?;
         self.entered_maintenance = false;
         self.facts.maintenance = false;
+        let _ = self.session.run(&Command::new("rm -f").arg(super::leftovers::MAINTENANCE)).await;
         match crate::esxi::failure::failure(&output) {
             // Leaving it twice is an error on some releases; out is out.
             Some(f) if !f.message.contains("already") => {
@@ -280,6 +330,7 @@ impl HostRun {
             OnRunningVms::Shutdown => (Command::new("vim-cmd vmsvc/power.shutdown"), "shutting down"),
             OnRunningVms::Suspend => (Command::new("vim-cmd vmsvc/power.suspend"), "suspending"),
         };
+        let mut refused: Vec<(String, String)> = Vec::new();
         let inventory = self.session.run(&Command::new("vim-cmd vmsvc/getallvms")).await?.stdout;
         for file in &now {
             // `[datastore1] VM1/VM1.vmx` in the inventory is `/vmfs/volumes/<uuid>/VM1/VM1.vmx` in the process list.
@@ -295,9 +346,25 @@ impl HostRun {
                     "cannot find the virtual machine {file} in `vim-cmd vmsvc/getallvms`; power it off yourself"
                 )));
             };
-            self.session.run(&verb.clone().arg(id)).await?;
+            let said = self.session.run(&verb.clone().arg(id)).await?;
+            if let Some(failure) = crate::esxi::failure::failure(&said) {
+                refused.push((file.clone(), failure.message));
+            }
+        }
+        if !refused.is_empty() {
+            // One that went off by itself meanwhile refuses, too.
+            now = running(&self.session.run(&list).await?.stdout);
+            refused.retain(|(file, _)| now.contains(file));
+        }
+        if let Some((file, message)) = refused.first() {
+            return Err(HostError::Stopped(format!(
+                "{word} the virtual machine {} failed: {message}. A guest without VMware Tools does not shut down on request; stop it \
+                 yourself, or set `on_running_vms: suspend`. The changes made so far stay and are saved",
+                names(std::slice::from_ref(file))
+            )));
         }
         let deadline = Instant::now() + self.ctx.options.vm_timeout;
+        let mut pause = Duration::from_millis(250);
         while !now.is_empty() {
             if Instant::now() > deadline {
                 return Err(HostError::Stopped(format!(
@@ -307,7 +374,8 @@ impl HostRun {
                 )));
             }
             self.phase(format!("{word} {}", names(&now)));
-            self.ctx.pause(Duration::from_secs(2)).await?;
+            self.ctx.pause(pause).await?;
+            pause = (pause * 2).min(Duration::from_secs(3));
             now = running(&self.session.run(&list).await?.stdout);
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::steps::Detached;
 pub struct DetachedScript {
     folder: String,
     script: String,
+    seconds: u64,
 }
 
 /// What the host says of a detached change.
@@ -37,29 +38,31 @@ impl DetachedScript {
         let seconds = change.confirm_within.as_secs().max(5);
         // The rollback goes on after a failing command: the more of the old state comes back, the better.
         let script = format!(
-            "echo up; exec >/dev/null 2>&1\n\
-             sleep 1\n\
+            ": >{folder}/begun; sleep 1\n\
              if ( {change} ) >{folder}/out 2>&1; then echo made >{folder}/state; else\n\
              ( {rollback} ) >>{folder}/out 2>&1; echo failed >{folder}/state; exit 1; fi\n\
              i=0; while [ $i -lt {seconds} ]; do\n\
              if [ -e {folder}/confirm ]; then echo confirmed >{folder}/state; exit 0; fi\n\
              sleep 1; i=$((i+1)); done\n\
-             ( {rollback} ) >>{folder}/out 2>&1; echo rolledback >{folder}/state\n",
+             echo rollingback >{folder}/state; ( {rollback} ) >>{folder}/out 2>&1; echo rolledback >{folder}/state\n",
             change = join(&change.commands, " && "),
             rollback = join(&change.rollback, "; "),
         );
-        Self { folder, script }
+        Self { folder, script, seconds }
     }
 
-    /// Starts it, out of reach of the session's end. `setsid` where the host has it, else `nohup`. Ends only when
-    /// the script itself has said that it runs: what ends the session might else be faster than `setsid`.
+    /// Starts it, out of reach of the session's end. `setsid` where the host has it, else `nohup`. Ends only when it
+    /// has begun: a session that is closed before that could take it along.
     pub fn start(&self) -> Command {
         let script = quote(&self.script);
         let folder = &self.folder;
+        // Nothing that belongs to it runs any more after `until`: a later run may then remove the folder.
+        let until = self.seconds + 900;
         Command::raw(format!(
-            "mkdir -m 700 {folder} && up=$(if command -v setsid >/dev/null 2>&1; then \
-             setsid sh -c {script} </dev/null 2>/dev/null & else nohup sh -c {script} </dev/null 2>/dev/null & fi) && \
-             [ \"$up\" = up ]"
+            "mkdir -m 700 {folder} && echo $(( $(date +%s) + {until} )) >{folder}/until && {{ if command -v setsid >/dev/null 2>&1; then \
+             setsid sh -c {script} </dev/null >/dev/null 2>&1 & else nohup sh -c {script} </dev/null >/dev/null 2>&1 & fi; }} && \
+             {{ i=0; while [ ! -e {folder}/begun ] && [ $i -lt 3000 ]; do i=$((i+1)); done; [ -e {folder}/begun ] || sleep 2; \
+             [ -e {folder}/begun ] || {{ echo 'it did not begin within 2 s' >&2; exit 1; }}; }}"
         ))
     }
 
@@ -88,7 +91,7 @@ impl DetachedScript {
     pub fn confirm(&self) -> Command {
         let folder = &self.folder;
         Command::raw(format!(
-            "touch {folder}/confirm; i=0; while [ $i -lt 10 ] && [ \"$(cat {folder}/state)\" = made ]; do sleep 1; i=$((i+1)); done; \
+            "touch {folder}/confirm; i=0; while [ $i -lt 60 ] && case \"$(cat {folder}/state)\" in made|rollingback) ;; *) false;; esac; do sleep 1; i=$((i+1)); done; \
              cat {folder}/state; echo --; cat {folder}/out"
         ))
     }

@@ -195,6 +195,7 @@ impl HostRun {
 
     /// All steps: first those that leave the way in open, at the very end those that close it.
     async fn work(&mut self) -> Result<(), HostError> {
+        self.clear_leftovers().await?;
         let ctx = self.ctx.clone();
         let mut queue: VecDeque<&StepDef> = ctx.playbook.steps.iter().collect();
         let mut last: Vec<(&StepDef, Bound)> = Vec::new();

@@ -36,6 +36,7 @@ pub struct Identify {
     summary: Command,
     vms: Command,
     connection: Command,
+    leftovers: Command,
 }
 
 impl Default for Identify {
@@ -49,6 +50,7 @@ impl Default for Identify {
             summary: Self::summary(),
             vms: Command::esxcli("vm process list"),
             connection: Command::new(r#"echo "$SSH_CONNECTION""#),
+            leftovers: super::leftovers::list(),
         }
     }
 }
@@ -70,6 +72,7 @@ impl Identify {
             &self.summary,
             &self.vms,
             &self.connection,
+            &self.leftovers,
         ]
         .map(Clone::clone)
         .to_vec()
@@ -111,6 +114,7 @@ impl Identify {
             running_vms: running_vms(seen.get(&self.vms)),
             session_address: session.get(2).map(|a| (*a).to_owned()),
             client_address: session.first().map(|a| (*a).to_owned()),
+            leftovers: text(&self.leftovers).lines().filter(|l| l.starts_with('/')).map(str::to_owned).collect(),
         })
     }
 

@@ -7,6 +7,7 @@ pub mod events;
 pub mod host;
 pub mod identify;
 pub mod journal;
+mod leftovers;
 mod observe;
 pub mod prepare;
 mod reboot;

@@ -23,7 +23,6 @@ impl HostRun {
     ///
     /// `auto-backup.sh` exits quietly when no file differs, so an unchanged archive is no error by itself.
     pub(super) async fn save(&mut self) -> Result<(), HostError> {
-        self.session.limit_commands(None);
         if !self.dirty {
             return Ok(());
         }
@@ -51,7 +50,6 @@ impl HostRun {
 
     /// Reboots and waits until the host is back, by proof. The session is a new one afterwards.
     pub(super) async fn reboot(&mut self, reasons: &[String], timeout: Duration) -> Result<(), HostError> {
-        self.session.limit_commands(None);
         self.empty_of_vms("reboot").await?;
         if self.facts.boot_time.is_empty() {
             return Err(HostError::Stopped(

@@ -57,8 +57,10 @@ impl Session {
     /// Logs in again, at another address if one is given.
     pub async fn reopen(&mut self, address: Option<&str>) -> Result<(), TransportError> {
         self.close().await;
-        if let Some(address) = address {
-            self.target.address = address.to_owned();
+        if let Some(address) = address.filter(|a| *a != self.target.address) {
+            // Elsewhere it is the same host only with the same key.
+            let known = std::mem::replace(&mut self.target.address, address.to_owned());
+            self.target.host_key_alias.get_or_insert(known);
         }
         self.shell = Some(self.connector.connect(&self.target).await?);
         Ok(())

@@ -67,7 +67,6 @@ impl HostRun {
     /// One bound step: compare, act, verify, expect, register; tried again as often as it says.
     pub(super) async fn step(&mut self, def: &StepDef, bound: Bound) -> Result<(), HostError> {
         let started = Instant::now();
-        self.session.limit_commands(def.timeout);
         let Bound { name, what, expect } = bound;
         let (number, kind) = (def.number, def.kind.name);
         let left_out = |run: &mut Self, reason: String| {
@@ -104,7 +103,10 @@ impl HostRun {
         }
         let mut tries = def.retries;
         loop {
-            match self.attempt(step.as_ref(), &expect).await? {
+            self.session.limit_commands(def.timeout);
+            let tried = self.attempt(step.as_ref(), &expect).await;
+            self.session.limit_commands(None);
+            match tried? {
                 Ok(done) => {
                     let status = match (done.changes.is_empty() || done.nothing_changed, self.ctx.options.mode) {
                         (true, _) => Status::Ok,

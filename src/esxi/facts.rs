@@ -29,6 +29,9 @@ pub struct HostFacts {
     /// The address from which this session came, as the host sees it: the first word of `SSH_CONNECTION`. Behind
     /// NAT it is the gateway's. Steps that narrow the firewall must keep it.
     pub client_address: Option<String>,
+    /// Files that a killed run of esxprep left on the host.
+    #[serde(skip)]
+    pub leftovers: Vec<String>,
 }
 
 fn as_text<S: serde::Serializer>(v: &Version, s: S) -> Result<S::Ok, S::Error> {
@@ -68,6 +71,7 @@ impl HostFacts {
             running_vms: Vec::new(),
             session_address: Some("192.0.2.11".into()),
             client_address: Some("192.0.2.200".into()),
+            leftovers: Vec::new(),
         }
     }
 }

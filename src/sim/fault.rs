@@ -1,5 +1,6 @@
 //! What can be made to go wrong on a simulated host, so that a person (or a test) can see what the product makes of it.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use regex::Regex;
@@ -25,6 +26,9 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("lock-seconds=N", "a locked account opens again after N seconds"),
     ("power-cut=REGEX", "unclean stop right after a command that matches; what was not saved is lost; once"),
     ("reject-password", "every password is refused"),
+    ("cloned", "the boot disk came from another machine: vmnic0 has a MAC of its own, vmk0 and the system UUID do not"),
+    ("vm=NAME", "a virtual machine of this name runs when the simulator starts; a reboot powers it off"),
+    ("deaf=ADDRESS", "nothing can be reached at this vmknic address (with --listen-on-vmknics)"),
 ];
 
 /// What goes wrong. See [`FAULTS`].
@@ -44,6 +48,9 @@ pub(crate) enum Kind {
     LockSeconds(u64),
     PowerCut(Regex),
     RejectPassword,
+    Cloned,
+    Vm(String),
+    Deaf(IpAddr),
 }
 
 /// One fault, on one host or on all: `NAME[=VALUE][@HOST]`, HOST being a name (`esx2`) or a number from 1.
@@ -152,6 +159,11 @@ impl FromStr for Fault {
             "lock-seconds" => Kind::LockSeconds(number("needs seconds")?),
             "power-cut" => Kind::PowerCut(pattern()?),
             "reject-password" => Kind::RejectPassword,
+            "cloned" => Kind::Cloned,
+            "vm" => Kind::Vm(value_of("needs a name: vm=NAME")?.to_string()),
+            "deaf" => Kind::Deaf(
+                value_of("needs an address")?.parse().map_err(|_| wrong("needs an address, as 127.23.0.12"))?,
+            ),
             _ => return Err(wrong("there is no such fault")),
         };
         let takes_value = FAULTS.iter().any(|(form, _)| form.split_once('=').is_some_and(|(known, _)| known == name));
@@ -182,7 +194,8 @@ mod tests {
     fn every_listed_fault_is_read_and_others_name_the_list() {
         for (form, _) in FAULTS {
             let spec = form.replace("REGEX:MESSAGE", "a:b").replace("REGEX", "a").replace("BYTES", "1K");
-            let spec = spec.replace("=N", "=3").replace("=MS", "=3");
+            let spec = spec.replace("=NAME", "=a").replace("=N", "=3").replace("=MS", "=3");
+            let spec = spec.replace("ADDRESS", "127.0.0.1");
             assert!(spec.parse::<Fault>().is_ok(), "{spec}");
         }
         let text = "lost-bootdisk".parse::<Fault>().unwrap_err().to_string();

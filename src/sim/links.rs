@@ -8,6 +8,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Kind;
 use super::machine::SimHost;
 use super::sshd;
 
@@ -48,9 +49,12 @@ impl SimHost {
         };
         let mut wanted = Vec::new();
         if running && !addresses.is_empty() {
-            wanted.push(self.address);
-            if self.options.listen_on_vmknics {
+            if self.options.management_address.is_none() {
+                wanted.push(self.address);
+            }
+            if self.options.listen_on_vmknics || self.options.management_address.is_some() {
                 let loopback = addresses.iter().filter_map(|a| a.parse::<IpAddr>().ok()).filter(IpAddr::is_loopback);
+                let loopback = loopback.filter(|ip| !self.has(|f| matches!(f, Kind::Deaf(deaf) if deaf == ip)));
                 wanted.extend(loopback.map(|ip| SocketAddr::new(ip, self.address.port())));
             }
         }

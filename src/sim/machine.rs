@@ -1,6 +1,6 @@
 //! One simulated host: power on, run, save, go down, come back. Everything that changes a host passes through here.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::SimError;
 use super::accounts::Tallies;
 use super::disk::Disk;
+use super::error::IoContext;
 use super::fault::Kind;
 use super::host::HostState;
 use super::jail::{Running, TMP_BYTES};
@@ -60,8 +61,21 @@ pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default()
 }
 
-fn factory(version: &str, index: usize) -> Result<HostState, SimError> {
-    HostState::factory(version, index).map_err(|error| SimError::Options(error.to_string()))
+/// A fresh installation, as options and faults want it.
+fn factory(options: &Options, faults: &[Kind], index: usize) -> Result<HostState, SimError> {
+    let fail = |reason: String| SimError::Options(reason);
+    let mut state = HostState::factory(&options.version, index).map_err(|error| fail(error.to_string()))?;
+    if faults.iter().any(|f| matches!(f, Kind::Cloned)) {
+        state.replace_nic_mac("vmnic0", &format!("52:54:00:c1:{index:02x}:01"));
+    }
+    if let Some(first) = options.management_address {
+        let address = Ipv4Addr::from(u32::from(first).saturating_add(u32::try_from(index).unwrap_or(u32::MAX)));
+        if !address.is_loopback() {
+            return Err(fail(format!("{address} is not in 127.0.0.0/8: a simulated host cannot be found there")));
+        }
+        state.set_management_address(address);
+    }
+    Ok(state)
 }
 
 /// What [`SimHost::install`] needs to know of a host.
@@ -78,6 +92,8 @@ impl SimHost {
     pub(crate) fn install(birth: Birth) -> Result<Arc<SimHost>, SimError> {
         let Birth { index, options, toolbox, dir, end } = birth;
         let label = format!("esx{}", index + 1);
+        let faults: Vec<Kind> =
+            options.faults.iter().filter(|f| f.is_for(&label, index)).map(|f| f.kind.clone()).collect();
         let disk = Disk::open(dir)?;
         let keys = HostKeys::load_or_make(&disk.beside("keys"), &label)?;
         let (password, is_new) = super::password::of_host(&disk, options.password.as_deref())?;
@@ -90,7 +106,7 @@ impl SimHost {
                 saved
             }
             None => {
-                let fresh = factory(&options.version, index)?;
+                let fresh = factory(&options, &faults, index)?;
                 disk.rebuild(&fresh, &toolbox, &root_hash, options.sftp)?;
                 disk.save(&fresh)?;
                 fresh
@@ -105,11 +121,14 @@ impl SimHost {
                 ))
             })?,
         };
-        let wanted = SocketAddr::new(options.listen.ip(), port);
+        let listen = match options.management_address.and_then(|_| saved.management_addresses().first()?.parse().ok()) {
+            Some(management) => management,
+            None => options.listen.ip(),
+        };
+        let wanted = SocketAddr::new(listen, port);
         let fail = |source| SimError::Listen { address: wanted.to_string(), source };
         let socket = reserve(wanted).map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
-        let faults = options.faults.iter().filter(|f| f.is_for(&label, index)).map(|f| f.kind.clone()).collect();
         let inner = Inner {
             state: saved,
             keys,
@@ -183,13 +202,22 @@ impl SimHost {
     fn power_on(&self) -> Result<(HostState, Running), SimError> {
         let saved = match self.disk.load(&self.label)? {
             Some(saved) => saved,
-            None => factory(&self.options.version, self.index)?,
+            None => factory(&self.options, &self.faults, self.index)?,
         };
         let mut state = HostState::boot(&saved, unix_now());
+        if self.boots.load(Ordering::SeqCst) == 0 {
+            for fault in &self.faults {
+                if let Kind::Vm(name) = fault {
+                    state.add_vm(name, true);
+                }
+            }
+        }
         if self.has(|f| matches!(f, Kind::LostBootDisk)) {
             state.set_boot_disk_lost();
         }
         self.disk.rebuild(&state, &self.toolbox, &self.root_hash, self.options.sftp)?;
+        let root = self.disk.root();
+        state.read_files(&root).doing("read back the saved files of", &root)?;
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });
         let running = Running::start(&self.disk.root(), tmp.unwrap_or(TMP_BYTES), self.options.plain_chroot)?;
         Ok((state, running))

@@ -35,6 +35,9 @@ pub struct Options {
     pub password_method: Option<bool>,
     /// Hosts with a vmknic address in 127.0.0.0/8 listen there too, and stop when the vmknic goes.
     pub listen_on_vmknics: bool,
+    /// A fixed address of vmk0 in 127.0.0.0/8 for the first host, the next ones for the others: the hosts are found
+    /// there and nowhere else, as long as the vmknic has it. Implies `listen_on_vmknics`.
+    pub management_address: Option<Ipv4Addr>,
     /// Use plain chroot even where namespaces are to be had (needs root): for machines that have them but odd.
     pub plain_chroot: bool,
     /// Use the machine's own shell and tools even where there is busybox.
@@ -57,6 +60,7 @@ impl Default for Options {
             sftp: false,
             password_method: None,
             listen_on_vmknics: false,
+            management_address: None,
             plain_chroot: false,
             without_busybox: false,
         }

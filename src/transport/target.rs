@@ -20,6 +20,9 @@ pub struct Target {
     pub credentials: Vec<Credential>,
     /// How the host key is checked.
     pub host_key: HostKeyCheck,
+    /// The address under which known_hosts knows the host, when that is not the one to connect to (OpenSSH's
+    /// HostKeyAlias): a host that was given another address while we were on it keeps its key.
+    pub host_key_alias: Option<String>,
     /// Which algorithms are offered.
     pub algorithms: Algorithms,
     /// Hosts to jump through, nearest first.
@@ -40,6 +43,7 @@ impl Target {
             user: "root".into(),
             credentials: Vec::new(),
             host_key: HostKeyCheck::default(),
+            host_key_alias: None,
             algorithms: Algorithms::default(),
             jumps: Vec::new(),
             connect_timeout: Duration::from_secs(15),

@@ -121,13 +121,13 @@ impl SimHosts {
     }
 
     /// Runs a command on a host over the system's own `ssh`-less way: through the product's transport is what is
-    /// tested, so this goes through the inventory and a `run` step.
+    /// tested, so this goes through the inventory and a `run` step. `verify` takes no lock and clears nothing away.
     pub fn on_host(&self, home: &Home, command: &str) -> String {
         let playbook = home.write(
             "on-host.yml",
-            &format!("steps:\n  - run:\n      command: {}\n      expect: {{exit: [0, 1, 2, 127]}}\n    register: r\n  - assert: {{command: 'echo x', matches: x}}\n    name: \"got {{{{ r.stdout }}}}\"\n", serde_json::to_string(command).unwrap()),
+            &format!("steps:\n  - run:\n      command: {}\n      read_only: true\n      expect: {{exit: [0, 1, 2, 127]}}\n    register: r\n  - assert: {{command: 'echo x', matches: x}}\n    name: \"got {{{{ r.stdout }}}}\"\n", serde_json::to_string(command).unwrap()),
         );
-        let ran = home.run(&["apply", playbook.to_str().unwrap(), "-i", self.inventory(), "--output", "json"]);
+        let ran = home.run(&["verify", playbook.to_str().unwrap(), "-i", self.inventory(), "--output", "json"]);
         let events = ran.of("step");
         events
             .iter()

@@ -3,7 +3,9 @@
 mod common;
 mod docs;
 mod failures;
+mod fleet;
 mod flow;
+mod interrupt;
 mod netstack;
 mod openssh;
 mod output;
@@ -11,6 +13,8 @@ mod readonly;
 mod reads;
 mod validate;
 mod validate_nasty;
+mod vmk0;
+mod vms;
 mod wrapper;
 
 #[path = "../transport_support/mod.rs"]

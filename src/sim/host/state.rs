@@ -300,8 +300,24 @@ impl HostState {
         super::cmd::accounts::hash(account, password)
     }
 
-    /// Registers a virtual machine.
+    /// Gives vmk0 a fixed address, as a person does on the console after the installation.
+    pub fn set_management_address(&mut self, address: std::net::Ipv4Addr) {
+        let [a, b, c, _] = address.octets();
+        if let Some(vmk) = self.net.vmks.first_mut() {
+            vmk.kind = "STATIC".into();
+            vmk.address = address.to_string();
+            vmk.netmask = "255.255.255.0".into();
+            vmk.gateway = format!("{a}.{b}.{c}.1");
+            vmk.dhcp_dns = false;
+        }
+    }
+
+    /// Registers a virtual machine; one of this name is powered on or off.
     pub fn add_vm(&mut self, name: &str, running: bool) {
+        if let Some(vm) = self.vms.iter_mut().find(|v| v.name == name) {
+            vm.power = if running { "on" } else { "off" }.into();
+            return;
+        }
         let id = self.vms.iter().map(|v| v.id).max().unwrap_or(0) + 1;
         let power = if running { "on" } else { "off" };
         self.vms.push(Vm { id, name: name.into(), world: 2_100_000 + i64::from(id) * 37, power: power.into() });

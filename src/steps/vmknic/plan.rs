@@ -370,7 +370,12 @@ fn actions(
     let new_address = match (after, &seen.carrier) {
         (Addressing::Static { address, .. }, Carrier::Proven(_)) => {
             let address = address.to_string();
-            let same = seen.seen.host.session_address.as_deref().is_some_and(|s| s.ends_with(&address));
+            let same = seen
+                .seen
+                .host
+                .session_address
+                .as_deref()
+                .is_some_and(|s| s.strip_prefix("::ffff:").unwrap_or(s) == address);
             (!same).then_some(address)
         }
         // Behind NAT, or with DHCP: the address to log in at is not known to change.

@@ -205,7 +205,9 @@ impl TryFrom<StaticWritten> for Addressing {
             (None, None) => return Err(format!("the mask is missing: write `address: {address}/24` or `netmask`")),
         };
         let ends = net.prefix_len() < 31 && (address == net.network() || address == net.broadcast());
-        if ends || address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+        // 127.0.0.x is a mistake; the rest of 127.0.0.0/8 is where simulated hosts have addresses.
+        let localhost = address.octets().starts_with(&[127, 0, 0]);
+        if ends || address.is_unspecified() || address.is_multicast() || localhost {
             return Err(format!("{net} is not an address that an interface can have"));
         }
         if let Some(gateway) = w.gateway {

@@ -48,7 +48,8 @@ impl Connection {
 
     async fn hop(settings: &Settings, via: Option<&Connection>, target: &Target) -> Result<Self, TransportError> {
         let host = target.name.clone();
-        let policy = Policy::new(&target.host_key, &target.address, target.port)
+        let known_as = target.host_key_alias.as_deref().unwrap_or(&target.address);
+        let policy = Policy::new(&target.host_key, known_as, target.port)
             .map(Arc::new)
             .map_err(|detail| TransportError::HostKey { host: host.clone(), detail })?;
         let mut without = Vec::new();
