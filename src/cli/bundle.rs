@@ -27,6 +27,9 @@ enum BundleCommand {
 /// Inspects a file.
 pub fn bundle(args: &BundleArgs) -> ExitCode {
     let BundleCommand::Inspect { file, json } = &args.command;
+    if !file.is_file() {
+        return super::fail(&format!("there is no file {}", file.display()));
+    }
     let software = match crate::engine::prepare::inspect_file(file) {
         Ok(software) => software,
         Err(error) => {

@@ -58,6 +58,9 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the first process. Blocking: a few milliseconds. `root` must hold a shell and `/dev`, `/tmp`.
     pub(crate) fn start(root: &Path, tmp_bytes: u64, plain_chroot: bool) -> Result<Running, SimError> {
+        if !is_own_root(root) {
+            return Err(SimError::Jail { tried: format!("{} is not a directory of its own", root.display()) });
+        }
         if plain_chroot {
             return Running::start_in(Mode::Chroot, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
         }
@@ -115,10 +118,22 @@ impl Running {
         Ok(running)
     }
 
+    /// Whether the first process has changed its root. Until then whatever joins it is in the machine's own root.
+    fn inside(&self) -> bool {
+        same_directory(&self.root, &self.view())
+    }
+
     /// The first process says its number shortly before it changes its root: sessions may start only afterwards.
     fn probe(&self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
+            if !self.inside() {
+                if Instant::now() > deadline {
+                    return Err("its first process did not change its root".into());
+                }
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            }
             let output = self.command(&["sh", "-c", "exit 7"])?.stdin(Stdio::null()).output();
             match output {
                 Ok(output) if output.status.code() == Some(7) => return Ok(()),
@@ -198,9 +213,25 @@ fn program(name: &str) -> Result<PathBuf, String> {
     find_program(name).ok_or_else(|| format!("this machine has no {name} (util-linux, coreutils)"))
 }
 
+/// Whether two paths lead to one directory; false when either leads nowhere.
+fn same_directory(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let first = place(one);
+    first.is_some() && first == place(other)
+}
+
+/// Whether a directory can be a simulated host's root. The machine's own root never is: every process has that one.
+fn is_own_root(root: &Path) -> bool {
+    root.is_absolute() && root.parent().is_some() && !same_directory(root, Path::new("/"))
+}
+
 /// Kills the processes whose root directory is `root`: nothing but this simulator's own has it. Says how many.
 fn kill_by_root(root: &Path) -> usize {
     let Ok(root) = root.canonicalize() else { return 0 };
+    if !is_own_root(&root) {
+        return 0;
+    }
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
     let mut killed = 0;
     for entry in entries.flatten() {
@@ -213,4 +244,28 @@ fn kill_by_root(root: &Path) -> usize {
         }
     }
     killed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // No `Running` is made here: dropping one ends the processes in its root.
+    #[test]
+    fn directories_are_told_apart_by_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(same_directory(dir.path(), &dir.path().join(".")));
+        assert!(!same_directory(dir.path(), Path::new("/")));
+        assert!(!same_directory(&dir.path().join("nowhere"), &dir.path().join("nowhere")));
+        // A process that has not changed its root (this one) is not inside.
+        assert!(!same_directory(dir.path(), Path::new("/proc/self/root")));
+    }
+
+    #[test]
+    fn only_a_directory_below_the_machines_root_has_processes_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(is_own_root(dir.path()));
+        assert!(!is_own_root(Path::new("/")));
+        assert!(!is_own_root(Path::new("")));
+    }
 }
