@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::accounts::{Verdict, password_matches};
 use super::fault::Kind;
 use super::host::{self, Answer, Call, Effect};
-use super::jail::Running;
+use super::jail::{Running, TMP_BYTES};
 use super::machine::{SimHost, unix_now};
 use super::shim::Request;
 
@@ -87,6 +87,7 @@ impl SimHost {
             argv: &request.argv,
             stdin: &request.stdin,
             root: &root,
+            tmp_bytes: inner.running.as_ref().map_or(TMP_BYTES, Running::tmp_bytes),
             now: unix_now(),
             ssh_connection: &request.ssh_connection,
             tty: request.tty,

@@ -148,6 +148,11 @@ impl Running {
         }
     }
 
+    /// Size of the /tmp RAM disk in bytes.
+    pub(crate) fn tmp_bytes(&self) -> u64 {
+        self.tmp_bytes
+    }
+
     /// The host's file system as its own processes see it, /tmp included.
     pub(crate) fn view(&self) -> PathBuf {
         match self.mode {

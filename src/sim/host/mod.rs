@@ -34,6 +34,8 @@ pub struct Call<'a> {
     pub stdin: &'a [u8],
     /// The host's root directory on the real machine: `/tmp/x` of the host is `root/tmp/x`.
     pub root: &'a Path,
+    /// Size of the /tmp RAM disk in bytes.
+    pub tmp_bytes: u64,
     /// The time, in seconds since 1970.
     pub now: u64,
     /// The session's `SSH_CONNECTION`: client address and port, server address and port.

@@ -37,6 +37,7 @@ impl Host {
             argv: &argv,
             stdin: b"",
             root: self.root.path(),
+            tmp_bytes: 256 << 20,
             now: self.now,
             ssh_connection: "192.0.2.1 50000 192.0.2.10 22",
             tty: false,

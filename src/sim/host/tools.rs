@@ -378,15 +378,14 @@ pub(super) fn vdf(state: &mut HostState, call: &Call<'_>) -> Answer {
         out.push_str(&format!("{name:<20} {:>9} {:>9}\n", bytes(size), bytes(size)));
     }
     out.push_str("-----\nRamdisk                   Size      Used Available Use% Mounted on\n");
-    for (name, size, mount) in [
-        ("root", 32_u64, "/"),
-        ("etc", 28, "/etc"),
-        ("opt", 32, "/opt"),
-        ("var", 48, "/var"),
-        ("tmp", 256, "/tmp"),
-        ("hostdstats", 303, "/var/lib/vmware/hostd/stats"),
+    for (name, total, mount) in [
+        ("root", 32_u64 << 20, "/"),
+        ("etc", 28 << 20, "/etc"),
+        ("opt", 32 << 20, "/opt"),
+        ("var", 48 << 20, "/var"),
+        ("tmp", call.tmp_bytes, "/tmp"),
+        ("hostdstats", 303 << 20, "/var/lib/vmware/hostd/stats"),
     ] {
-        let total = size << 20;
         let used = if name == "root" { 3 << 20 } else { tree_size(&call.path(mount)).min(total) };
         out.push_str(&format!(
             "{name:<20} {:>9} {:>9} {:>9} {:>3}% {}\n",
