@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::hosts::{Failure, HostArgs, Simulated};
+use crate::engine::host::HostError;
 use crate::engine::identify::identify;
 use crate::transport::RusshConnector;
 
@@ -45,7 +46,7 @@ async fn show(args: &FactsArgs) -> Result<u8, Failure> {
     }
     let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(Failure::Problems)?;
     let connector = Arc::new(RusshConnector::default());
-    let (mut shown, mut failed) = (0, 0);
+    let (mut shown, mut failed, mut unreachable) = (0, 0, 0);
     for host in hosts {
         match identify(connector.clone(), host.target.clone()).await {
             Ok(facts) => {
@@ -61,13 +62,16 @@ async fn show(args: &FactsArgs) -> Result<u8, Failure> {
                 }
             }
             Err(error) => {
-                failed += 1;
+                match error {
+                    HostError::Transport(_) => unreachable += 1,
+                    _ => failed += 1,
+                }
                 eprintln!("error: {}: {error}", host.name);
             }
         }
     }
     sim.stop().await;
-    Ok(match (shown, failed) {
+    Ok(match (shown + failed, failed + unreachable) {
         (_, 0) => 0,
         (0, _) => 4,
         _ => 1,

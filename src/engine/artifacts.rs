@@ -20,8 +20,13 @@ use crate::steps::{Artifacts, Input};
 pub fn foreseen(playbook: &Playbook, hosts: &[Host], options: &RunOptions) -> Vec<Input> {
     let mut all: Vec<Input> = Vec::new();
     let registered = IndexMap::new();
+    let mut seen = Vec::new();
     for host in hosts {
         let vars = merge_vars(&playbook.vars, &host.vars, &options.extra_vars);
+        // Hosts with the same variables ask for the same, but for what hangs on their names.
+        if seen.contains(&vars) {
+            continue;
+        }
         for def in playbook.steps.iter().filter(|s| s.uses_registered.is_empty() && options.selected(&s.tags)) {
             let inputs = |major| -> Vec<Input> {
                 let facts = HostFacts::example(Version::new(major, 0));
@@ -36,6 +41,7 @@ pub fn foreseen(playbook: &Playbook, hosts: &[Host], options: &RunOptions) -> Ve
                 }
             }
         }
+        seen.push(vars);
     }
     all
 }

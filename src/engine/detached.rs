@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(code(&script.start()), 0);
         // The folder is there already: another run has this id.
         assert_ne!(code(&script.start()), 0);
-        let broken = Command::raw(script.start().text().replace("echo up", "exit 0"));
+        let broken = Command::raw(script.start().text().replace(": >", "exit 0; : >"));
         sh(&script.tidy());
         assert_ne!(code(&broken), 0);
         sh(&script.tidy());

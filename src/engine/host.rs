@@ -200,10 +200,12 @@ impl HostRun {
         let mut queue: VecDeque<&StepDef> = ctx.playbook.steps.iter().collect();
         let mut last: Vec<(&StepDef, Bound)> = Vec::new();
         while !queue.is_empty() {
-            let segment = next_segment(&mut queue);
-            self.observe_segment(&segment).await?;
-            for def in segment {
-                for bound in self.bind(def)? {
+            let steps = self.observe_segment(next_segment(&mut queue)).await?;
+            let boot = self.result.reboots;
+            for (def, bound) in steps {
+                // A reboot brings new facts.
+                let bound = if self.result.reboots == boot { bound } else { self.bind(def)? };
+                for bound in bound {
                     let is_last = bound.what.as_ref().is_ok_and(|s| s.ends_ssh());
                     if is_last {
                         last.push((def, bound));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::host::HostError;
 use super::session::Session;
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::{Command, HostFacts, Output, Outputs, Version};
@@ -126,18 +127,18 @@ impl Identify {
     }
 }
 
-/// Logs in to a host, identifies it and leaves.
-pub async fn identify(connector: Arc<dyn Connector>, target: Target) -> Result<HostFacts, String> {
-    let mut session = Session::open(connector, target, Duration::from_secs(60)).await.map_err(|e| e.to_string())?;
+/// Logs in to a host, identifies it and leaves. A transport error means that it was not reached or let nobody in.
+pub async fn identify(connector: Arc<dyn Connector>, target: Target) -> Result<HostFacts, HostError> {
+    let mut session = Session::open(connector, target, Duration::from_secs(60)).await?;
     let identify = Identify::default();
     let commands = identify.commands();
     let outputs = session.read(&commands, &mut |_| {}).await;
     session.close().await;
     let mut seen = Outputs::default();
-    for (command, output) in commands.iter().zip(outputs.map_err(|e| e.to_string())?) {
+    for (command, output) in commands.iter().zip(outputs?) {
         seen.insert(command, output);
     }
-    identify.facts(&seen).map_err(|e| e.to_string())
+    identify.facts(&seen).map_err(|e| HostError::Stopped(e.to_string()))
 }
 
 /// `VMware ESXi 6.5.0 build-5969303` (recorded on 5.0 to 8.0).

@@ -3,29 +3,35 @@
 use super::events::EventKind;
 use super::host::{HostError, HostRun};
 use crate::esxi::{Command, Outputs};
-use crate::playbook::StepDef;
+use crate::playbook::{Bound, StepDef};
 use crate::steps::{Change, Seen, Step, StepError};
 use crate::transport::TransportError;
 
 impl HostRun {
-    /// One round trip for every read of a segment that is not fresh.
-    pub(super) async fn observe_segment(&mut self, segment: &[&StepDef]) -> Result<(), HostError> {
+    /// Binds the steps of a segment, and reads in one round trip what they need and is not known.
+    pub(super) async fn observe_segment<'d>(
+        &mut self,
+        segment: Vec<&'d StepDef>,
+    ) -> Result<Vec<(&'d StepDef, Vec<Bound>)>, HostError> {
         let mut reads = Vec::new();
         let mut inputs = Vec::new();
+        let mut steps = Vec::with_capacity(segment.len());
         for def in segment {
-            if !self.ctx.options.selected(&def.tags) {
-                continue;
-            }
-            for bound in self.bind(def)? {
-                if let Ok(step) = &bound.what {
-                    reads.extend(step.reads(&self.facts).into_iter().map(|c| def.limited(c)));
-                    inputs.extend(step.inputs());
-                    reads.extend(bound.expect.iter().flat_map(|e| e.reads(&self.facts)));
+            let bound = self.bind(def)?;
+            if self.ctx.options.selected(&def.tags) {
+                for bound in &bound {
+                    if let Ok(step) = &bound.what {
+                        reads.extend(step.reads(&self.facts).into_iter().map(|c| def.limited(c)));
+                        inputs.extend(step.inputs());
+                        reads.extend(bound.expect.iter().flat_map(|e| e.reads(&self.facts)));
+                    }
                 }
             }
+            steps.push((def, bound));
         }
         self.ctx.artifacts.prepare(&inputs, &self.ctx, &self.host.name).await.map_err(HostError::Stopped)?;
-        self.observe(reads).await
+        self.observe(reads).await?;
+        Ok(steps)
     }
 
     /// Reads what is not fresh among these commands. A lost connection is opened again once: reads change nothing.

@@ -28,7 +28,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("reject-password", "every password is refused"),
     ("cloned", "the boot disk came from another machine: vmnic0 has a MAC of its own, vmk0 and the system UUID do not"),
     ("vm=NAME", "a virtual machine of this name runs when the simulator starts; a reboot powers it off"),
-    ("deaf=ADDRESS", "nothing can be reached at this vmknic address (with --listen-on-vmknics)"),
+    ("deaf=ADDRESS", "nothing can be reached at this vmknic address (where the simulator listens on those)"),
 ];
 
 /// What goes wrong. See [`FAULTS`].

@@ -1,6 +1,5 @@
 //! The binary against OpenSSH's own server: the same host once behind it and once behind the simulator's, a machine
-//! that is no ESXi host, and what the inventory says about logging in. None of it needs root, but plain chroot, where
-//! namespaces are refused.
+//! that is no ESXi host, and what the inventory says about logging in. Run as root in CI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
