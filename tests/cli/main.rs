@@ -3,9 +3,14 @@
 mod common;
 mod failures;
 mod flow;
+mod kinds;
+mod kinds_flow;
+mod kinds_network;
+mod kinds_system;
 mod readonly;
 mod reads;
 mod validate;
+mod vib;
 
 /// A file in this folder that is not a `mod` above would never run.
 #[test]
