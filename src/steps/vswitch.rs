@@ -327,8 +327,15 @@ mod tests {
     #[test]
     fn settings_and_uplinks_on_recorded_lists() {
         let s = step(&KIND, json!({"name": "vSwitch1", "mtu": 9000, "cdp": "both", "uplinks": ["vmnic1", "vmnic4"]}));
+        let with_vmnic4 = |host: Host| {
+            let mut nics = recorded(include_str!("../../fixtures/transcripts/6.7/network-nic-list-ntg3.txt"));
+            nics.push_str("vmnic4  0000:03:00.0  ntg3    Up            Up            1000  Full    20:67:7c:d9:a1:70  1500  Broadcom\n");
+            host.says(&network::nic_list(), nics)
+        };
+        let unknown = six(None).compare(&*s).unwrap_err().to_string();
+        assert!(unknown.contains("vmnic4") && unknown.contains("vmnic0, vmnic1, vmnic2, vmnic3"), "{unknown}");
         assert_eq!(
-            six(None).actions(&*s),
+            with_vmnic4(six(None)).actions(&*s),
             [
                 "esxcli network vswitch standard set -v vSwitch1 -m 9000 -c both",
                 "esxcli network vswitch standard uplink add -u vmnic4 -v vSwitch1",

@@ -90,7 +90,7 @@ fn nic(name: &str, pci: &str, driver: &str, link: bool, speed: i64, mac: &str, d
         link,
         speed,
         duplex: "Full".into(),
-        auto: false,
+        auto: true,
         mtu: 1500,
         description: description.into(),
         pci_id: ("8086".into(), "1533".into()),

@@ -316,7 +316,8 @@ fn human(bytes: u64) -> String {
 }
 
 /// Bytes in the files below a directory.
-fn tree_size(path: &std::path::Path) -> u64 {
+/// Bytes in the files below a folder of the real machine.
+pub(super) fn tree_size(path: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     entries
         .flatten()

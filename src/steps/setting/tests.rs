@@ -123,7 +123,7 @@ fn the_host_says_that_a_change_waits_for_a_reboot_or_wants_maintenance_mode() {
 fn a_missing_setting_names_the_release_and_what_is_alike() {
     let misspelt = json!({"key": "Net.UseHwTS0", "value": 1});
     let said = compare(&step(misspelt), &[(ADVANCED, &advanced_60())]).unwrap_err().to_string();
-    assert!(said.contains("6.5.0") && said.contains("/Net/UseHwTSO") && said.contains("missing_ok"), "{said}");
+    assert!(said.contains("6.5.0") && said.contains("Nearest: Net.UseHwTSO.") && said.contains("missing_ok"), "{said}");
     let ok = step(json!({"key": "Net.UseHwTS0", "value": 1, "missing_ok": true}));
     assert!(compare(&ok, &[(ADVANCED, &advanced_60())]).unwrap().is_empty());
     let kernel = step(json!({"key": "VMkernel.Boot.iovDisableIRR", "value": true}));

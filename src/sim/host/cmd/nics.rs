@@ -120,7 +120,8 @@ fn get(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
             // As ethtool's line of that name: a fixed speed is not negotiated, so that is not advertised (not verified).
             .when(full, "Advertised Auto Negotiation", n.auto)
             .with("Advertised Link Modes", modes)
-            .with("Auto Negotiation", n.auto)
+            // ne1000 says false although it negotiates (recorded on 6.5: network-nic-get).
+            .with("Auto Negotiation", n.auto && n.driver != "ne1000")
             .when(release >= Release::V80, "Backing DPUId", "N/A")
             .with("Cable Type", "Twisted Pair")
             .with("Current Message Level", if full { -1_i64 } else { 7 })

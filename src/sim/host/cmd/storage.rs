@@ -50,6 +50,8 @@ fn filesystems(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     if !state.boot_disk_visible() {
         return Reply::Table(Vec::new());
     }
+    let volumes = ctx.call.root.join("vmfs/volumes");
+    let filled = |uuid: &str| super::super::tools::tree_size(&volumes.join(uuid));
     Reply::Table(
         state
             .stores
@@ -62,7 +64,7 @@ fn filesystems(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
                     .with("Mounted", true)
                     .with("Type", &d.kind)
                     .with("Size", i64::try_from(d.size).unwrap_or(i64::MAX))
-                    .with("Free", i64::try_from(d.free).unwrap_or(i64::MAX))
+                    .with("Free", i64::try_from(d.free.saturating_sub(filled(&d.uuid))).unwrap_or(i64::MAX))
             })
             .collect(),
     )
