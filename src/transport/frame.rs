@@ -120,8 +120,12 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", escaped(text))
 }
 
+/// ASCII only: bash loses a byte above 127 that follows the first letter of the delimiter at the start of a line.
 fn fits_here_document(data: &[u8], nonce: &str) -> bool {
-    data.ends_with(b"\n") && !data.contains(&0) && !data.windows(nonce.len()).any(|window| window == nonce.as_bytes())
+    data.is_ascii()
+        && data.ends_with(b"\n")
+        && !data.contains(&0)
+        && !data.windows(nonce.len()).any(|window| window == nonce.as_bytes())
 }
 
 /// A format for `printf` that prints exactly these bytes: three octal digits for all but letters and digits.

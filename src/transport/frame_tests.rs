@@ -215,6 +215,14 @@ fn the_nonce_is_out_of_reach_of_a_script() {
 }
 
 #[test]
+fn input_that_looks_like_the_delimiter_arrives_whole() {
+    for shell in SHELLS {
+        let data = b"E\xbf\x09\xf2\nE\xc3\xa9\nE\n".as_slice();
+        assert_eq!(one(shell, "cat", Some(data)).stdout, data, "{shell:?}");
+    }
+}
+
+#[test]
 fn nul_in_a_script_is_refused() {
     assert_eq!(Framer::new().encode("a\0b", None), Err(FrameError::Nul));
 }

@@ -208,8 +208,14 @@ fn a_url_is_fetched_once_resumed_and_checked() {
     // Another file than the one meant.
     let (url, _) = serve(TestVib::new("lab-tool", "1.0-1").bytes(), false);
     let step = format!("vib: {{name: lab-tool, from: \"{url}\", sha256: {}}}", sha256(&bytes));
-    let ran = run(&home, &sim, &["apply"], &[&step]).exits(1);
-    assert!(ran.stdout.contains("SHA-256") && ran.stdout.contains(&sha256(&bytes)), "{}", ran.all());
+    let ran = run(&home, &sim, &["apply"], &[&step]).exits(2);
+    assert!(
+        ran.stdout.contains("No host was touched")
+            && ran.stdout.contains("SHA-256")
+            && ran.stdout.contains(&sha256(&bytes)),
+        "{}",
+        ran.all()
+    );
     assert!(!ran.stdout.contains("uploading"), "{}", ran.all());
 }
 
