@@ -134,6 +134,11 @@ impl HostRun {
                     self.observed = Outputs::default();
                     self.ctx.pause(def.delay).await?;
                 }
+                // With nothing made, a step may look at a host on which what it builds on is not there yet.
+                Err(failed) if self.ctx.options.mode == Mode::Check && self.result.changed > 0 => {
+                    left_out(self, format!("cannot be told before the changes above are made: {}", failed.error));
+                    return Ok(());
+                }
                 Err(failed) => {
                     let seconds = started.elapsed().as_secs_f64();
                     let changes = shown(&failed.changes);

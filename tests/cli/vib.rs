@@ -318,3 +318,19 @@ fn a_file_that_is_damaged_or_no_software_is_refused_here() {
     assert!(error.contains("SHA-256") && error.contains(&sha256(&vib.bytes())), "{error}");
     assert_eq!(sim.on_host(&home, "esxcli software acceptance get").trim(), "PartnerSupported");
 }
+
+#[test]
+fn check_does_not_fail_a_step_that_builds_on_a_change_not_made() {
+    let home = Home::new();
+    let sim = host(&home, "8.0", &[]);
+    put(&home, "tool.vib", &TestVib::new("lab-tool", "1.0-1").bytes());
+    let vib = "vib: {name: lab-tool, from: tool.vib}";
+    // The host's acceptance level refuses it ...
+    run(&home, &sim, &["apply", "--check"], &[vib]).exits(1);
+    // ... and a step before it would change that.
+    let ran = run(&home, &sim, &["apply", "--check"], &[COMMUNITY, vib]).exits(3);
+    let steps = ran.of("step");
+    assert_eq!(steps[1]["status"], "skipped", "{}", ran.all());
+    assert!(steps[1]["note"].as_str().unwrap().contains("cannot be told before"), "{}", ran.all());
+    run(&home, &sim, &["apply"], &[COMMUNITY, vib]).exits(0);
+}
