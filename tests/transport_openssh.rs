@@ -77,13 +77,16 @@ async fn max_sessions_1_does_everything_on_one_channel() {
     shell.upload(&Payload::Bytes(data.clone()), file.to_str().unwrap(), 0o640, &mut |_| {}).await.unwrap();
     assert_eq!(fs::read(&file).unwrap(), data);
     assert_eq!(text(&one(&mut shell, "echo back").await.unwrap().stdout), "back\n");
-    // Giving the one channel up for an upload and taking it back costs no waiting.
-    let started = Instant::now();
+    // Giving the one channel up for an upload and taking it back costs no fixed waiting: the quickest of several shows
+    // it, however busy the machine is.
+    let mut quickest = Duration::MAX;
     for n in 0..8 {
+        let started = Instant::now();
         shell.upload(&Payload::Bytes(vec![n]), file.to_str().unwrap(), 0o640, &mut |_| {}).await.unwrap();
         assert_eq!(one(&mut shell, "true").await.unwrap().code, 0);
+        quickest = quickest.min(started.elapsed());
     }
-    assert!(started.elapsed() < Duration::from_millis(4000), "{:?}", started.elapsed());
+    assert!(quickest < Duration::from_millis(600), "{quickest:?}");
     // A command past its limit: its channel is given up, and there is room for another.
     let slow = Request { timeout: Duration::from_millis(300), ..request("sleep 100") };
     let error = shell.batch(&[slow], &mut |_| {}).await.unwrap_err();
