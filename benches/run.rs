@@ -19,32 +19,14 @@ use esxprep::sim::{HostInfo, Options, Sim, inventory_yaml};
 use esxprep::transport::{Connector, RusshConnector};
 use indexmap::IndexMap;
 
+#[path = "../tests/common/sixty.rs"]
+mod sixty;
+use sixty::sixty_steps;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Runs of each measurement; the median counts.
 const RUNS: usize = 5;
-
-fn sixty_steps() -> String {
-    let mut text = String::from("name: Sixty\nsteps:\n");
-    for _ in 0..7 {
-        for (key, value) in [
-            ("Net.FollowHardwareMac", 0),
-            ("UserVars.SuppressShellWarning", 0),
-            ("UserVars.ESXiShellTimeOut", 0),
-            ("UserVars.ESXiShellInteractiveTimeOut", 0),
-            ("UserVars.DcuiTimeOut", 600),
-            ("Mem.ShareForceSalting", 2),
-        ] {
-            let _ = writeln!(text, "  - setting: {{key: {key}, value: {value}}}");
-        }
-    }
-    for _ in 0..6 {
-        text.push_str("  - portgroup: {name: VM Network, vswitch: vSwitch0, vlan: 0}\n");
-        text.push_str("  - vswitch: {name: vSwitch0, mtu: 1500}\n");
-        text.push_str("  - module: {name: vmkusb, enabled: true}\n");
-    }
-    text
-}
 
 /// The script with every read that the run makes, each once.
 fn reads(playbook: &Path) -> Outcome<(String, usize)> {

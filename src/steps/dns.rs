@@ -154,9 +154,9 @@ fn list(values: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::*;
     use super::*;
     use crate::esxi::{Version, recorded};
+    use crate::steps::testing::*;
     use serde_json::json;
 
     fn host(servers: &str, search: &str) -> Host {

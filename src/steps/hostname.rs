@@ -148,9 +148,9 @@ impl Step for Hostname {
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::*;
     use super::*;
     use crate::esxi::{Version, recorded};
+    use crate::steps::testing::*;
     use serde_json::json;
 
     fn nine() -> Host {

@@ -23,6 +23,8 @@ pub mod setting;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vib;
 pub mod vmknic;
 pub mod vmknic_tags;

@@ -264,9 +264,9 @@ fn only_way(seen: &Seen<'_>, faces: &Interfaces, switches: &[Vswitch], nics: &[O
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::*;
     use super::*;
     use crate::esxi::{Version, net::DEFAULT_NETSTACK, recorded};
+    use crate::steps::testing::*;
     use serde_json::json;
 
     const SIX: &str = include_str!("../../fixtures/transcripts/6.7/network-nic-list-ntg3.txt");

@@ -248,20 +248,15 @@ impl Step for Ntp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::esxi::{Outputs, Version, recorded};
-    use crate::steps::Artifacts;
+    use crate::esxi::{Version, recorded};
+    use crate::steps::testing::Host;
 
     fn step(json: serde_json::Value) -> Ntp {
         serde_json::from_value(json).unwrap()
     }
 
     fn compare(step: &Ntp, version: Version, outputs: &[(&str, &str)]) -> Vec<Change> {
-        let host = HostFacts::example(version);
-        let mut seen = Outputs::default();
-        for (command, text) in outputs {
-            seen.insert(&Command::raw(*command), Output::ok(*text));
-        }
-        step.compare(&Seen { host: &host, outputs: &seen, artifacts: &Artifacts::default() }).unwrap()
+        Host::with(version, outputs).compare(step).unwrap()
     }
 
     fn actions(changes: &[Change]) -> Vec<String> {

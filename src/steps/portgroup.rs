@@ -295,9 +295,9 @@ fn security_change(name: &str, wanted: SecurityOrInherit, observed: Option<Secur
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::{self, *};
     use super::*;
-    use crate::esxi::{Version, net::DEFAULT_NETSTACK, recorded};
+    use crate::esxi::recorded;
+    use crate::steps::testing::{self, *};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -305,16 +305,7 @@ mod tests {
     fn six(groups: Option<String>) -> Host {
         let recorded_groups =
             recorded(include_str!("../../fixtures/transcripts/6.7/network-vswitch-standard-portgroup-list.txt"));
-        Host::new(Version::new(6, 7), "10.130.2.122")
-            .says(
-                &network::vmknic_list(),
-                vmknic("vmk1", "20:67:7c:d9:a1:6c", "vSwitch0", "Management VMkernel", 1500, DEFAULT_NETSTACK),
-            )
-            .says(
-                &network::ipv4_get(),
-                recorded(include_str!("../../fixtures/transcripts/6.7/network-ip-interface-ipv4-get-vmk1-only.txt")),
-            )
-            .says(&network::portgroup_list(), groups.unwrap_or(recorded_groups))
+        Host::recorded_on_6_7().says(&network::portgroup_list(), groups.unwrap_or(recorded_groups))
     }
 
     fn policy(values: [bool; 3], overrides: [bool; 3]) -> String {

@@ -266,25 +266,15 @@ pub(crate) fn judge(action: &Command, output: &Output) -> Result<Verdict, StepEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::esxi::{Outputs, recorded};
-    use crate::steps::Artifacts;
+    use crate::esxi::recorded;
+    use crate::steps::testing::{Host, texts};
 
     fn step(json: serde_json::Value) -> Service {
         serde_json::from_value(json).unwrap()
     }
 
     fn compare(step: &Service, version: Version, outputs: &[(&str, &str)]) -> Result<Vec<Change>, StepError> {
-        let host = HostFacts::example(version);
-        let mut seen = Outputs::default();
-        for (command, text) in outputs {
-            seen.insert(&Command::raw(*command), Output::ok(*text));
-        }
-        step.compare(&Seen { host: &host, outputs: &seen, artifacts: &Artifacts::default() })
-    }
-
-    fn commands(changes: &[Change]) -> Vec<String> {
-        let all = changes.iter().flat_map(|c| &c.actions);
-        all.map(|a| if let Action::Run(c) = a { c.text().to_owned() } else { panic!("not a command") }).collect()
+        Host::with(version, outputs).compare(step)
     }
 
     const LIST: &str = "hostd                   on\nSSH                     off\nESXShell                off\nslpd                    on\nntpd                    off\n";
@@ -293,13 +283,13 @@ mod tests {
 
     #[test]
     fn ssh_goes_through_hostd_and_is_idempotent() {
-        let texts = recorded(include_str!("../../fixtures/transcripts/6.7/initd-ssh-restart.txt"));
-        let (off, on) = texts.split_once('\n').unwrap();
+        let said = recorded(include_str!("../../fixtures/transcripts/6.7/initd-ssh-restart.txt"));
+        let (off, on) = said.split_once('\n').unwrap();
         let ssh = step(json!({"name": "TSM-SSH", "running": true, "at_boot": true}));
         let reads: Vec<String> = ssh.reads(&HostFacts::example(V65)).iter().map(|c| c.text().to_owned()).collect();
         assert_eq!(reads, ["chkconfig --list", "/etc/init.d/SSH status"]);
         let changes = compare(&ssh, V65, &[("chkconfig --list", LIST), ("/etc/init.d/SSH status", off)]).unwrap();
-        assert_eq!(commands(&changes), ["vim-cmd hostsvc/enable_ssh", "vim-cmd hostsvc/start_ssh"]);
+        assert_eq!(texts(&changes), ["vim-cmd hostsvc/enable_ssh", "vim-cmd hostsvc/start_ssh"]);
         assert_eq!((changes[1].before.as_str(), changes[1].after.as_str()), ("stopped", "running"));
         assert!(changes[1].effect.transient && !changes[0].effect.transient);
         let list = LIST.replace("SSH                     off", "SSH                     on");
@@ -320,7 +310,7 @@ mod tests {
         let hostd = step(json!({"name": "hostd", "running": true, "at_boot": true}));
         assert!(compare(&hostd, V65, &outputs).unwrap().is_empty());
         let stop = step(json!({"name": "hostd", "running": false}));
-        assert_eq!(commands(&compare(&stop, V65, &outputs).unwrap()), ["/etc/init.d/hostd stop"]);
+        assert_eq!(texts(&compare(&stop, V65, &outputs).unwrap()), ["/etc/init.d/hostd stop"]);
     }
 
     #[test]
@@ -331,7 +321,7 @@ mod tests {
             ("/etc/init.d/ntpd status", "ntpd is not running"),
             ("esxcli system ntp get", "   Enabled: false\n   Loglevel: warning\n   Servers: \n"),
         ];
-        let at = |v| commands(&compare(&ntpd, v, &outputs).unwrap());
+        let at = |v| texts(&compare(&ntpd, v, &outputs).unwrap());
         assert_eq!(at(V70), ["esxcli system ntp set -e true", "/etc/init.d/ntpd start"]);
         assert_eq!(at(V65), ["chkconfig ntpd on", "/etc/init.d/ntpd start"]);
         assert!(!ntpd.reads(&HostFacts::example(V65)).iter().any(|c| c.text().contains("esxcli")));
@@ -350,13 +340,9 @@ mod tests {
         let slpd = step(json!({"name": "slpd", "running": false}));
         let odd = [("chkconfig --list", LIST), ("/etc/init.d/slpd status", "who knows")];
         assert!(compare(&slpd, V65, &odd).unwrap_err().to_string().contains("who knows"));
-        let mut seen = Outputs::default();
-        seen.insert(&list(), Output::ok(LIST));
         let missing = Output { stderr: "sh: /etc/init.d/slpdd: not found".into(), code: 127, ..Output::default() };
-        seen.insert(&status("slpdd"), missing);
-        let host = HostFacts::example(V65);
-        let step = step(json!({"name": "slpdd", "running": true}));
-        let said = step.compare(&Seen { host: &host, outputs: &seen, artifacts: &Artifacts::default() });
+        let host = Host::with(V65, &[("chkconfig --list", LIST)]).ends(&status("slpdd"), missing);
+        let said = host.compare(&step(json!({"name": "slpdd", "running": true})));
         assert!(said.unwrap_err().to_string().contains("no /etc/init.d/slpdd"));
         assert!(serde_json::from_value::<Service>(json!({"name": "ssh"})).is_err());
         assert!(serde_json::from_value::<Service>(json!({"name": "a; reboot", "running": true})).is_err());

@@ -271,25 +271,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::esxi::{Outputs, Version, recorded};
-    use crate::steps::Artifacts;
+    use crate::esxi::{Version, recorded};
+    use crate::steps::testing::{Host, texts};
 
     fn step(json: serde_json::Value) -> Syslog {
         serde_json::from_value(json).unwrap()
     }
 
     fn compare(step: &Syslog, outputs: &[(&str, &str)]) -> Result<Vec<Change>, StepError> {
-        let host = HostFacts::example(Version::new(6, 5));
-        let mut seen = Outputs::default();
-        for (command, text) in outputs {
-            seen.insert(&Command::raw(*command), Output::ok(*text));
-        }
-        step.compare(&Seen { host: &host, outputs: &seen, artifacts: &Artifacts::default() })
-    }
-
-    fn commands(changes: &[Change]) -> Vec<String> {
-        let all = changes.iter().flat_map(|c| &c.actions);
-        all.map(|a| if let Action::Run(c) = a { c.text().to_owned() } else { panic!("not a command") }).collect()
+        Host::with(Version::new(6, 5), outputs).compare(step)
     }
 
     const GET: &str = "esxcli system syslog config get";
@@ -303,7 +293,7 @@ mod tests {
         assert!(compare(&both, &[(GET, &two)]).unwrap().is_empty());
         let changes = compare(&both, &[(GET, &one)]).unwrap();
         assert_eq!(
-            commands(&changes),
+            texts(&changes),
             [
                 "esxcli system syslog config set --loghost=udp://192.168.1.106,tcp://10.0.0.6:5004",
                 "esxcli system syslog reload"
@@ -311,10 +301,7 @@ mod tests {
         );
         assert_eq!(changes[0].before, "loghost udp://192.168.1.106:514");
         let none = step(json!({"loghost": []}));
-        assert_eq!(
-            commands(&compare(&none, &[(GET, &one)]).unwrap())[0],
-            "esxcli system syslog config set --loghost=''"
-        );
+        assert_eq!(texts(&compare(&none, &[(GET, &one)]).unwrap())[0], "esxcli system syslog config set --loghost=''");
         assert!(compare(&none, &[(GET, "   Remote Host: <none>\n")]).unwrap().is_empty());
     }
 
@@ -324,7 +311,7 @@ mod tests {
         let many = step(json!({"check_ssl_certs": true, "rotate": 8, "size": 2048, "unique": false}));
         let changes = compare(&many, &[(GET, &one)]).unwrap();
         assert_eq!(
-            commands(&changes),
+            texts(&changes),
             [
                 "esxcli system syslog config set --check-ssl-certs=true --default-size=2048",
                 "esxcli system syslog reload"
@@ -355,7 +342,7 @@ mod tests {
         assert!(compare(&dir("[VMs] logs"), &outputs).unwrap().is_empty());
         assert!(compare(&dir("/vmfs/volumes/VMs/logs/"), &outputs).unwrap().is_empty());
         assert_eq!(
-            commands(&compare(&dir("[VMs] /other"), &outputs).unwrap())[0],
+            texts(&compare(&dir("[VMs] /other"), &outputs).unwrap())[0],
             "esxcli system syslog config set --logdir='[VMs] /other'"
         );
         let scratch = [(GET, "   Local Log Output: /scratch/log\n"), outputs[1]];

@@ -241,9 +241,9 @@ fn list(tags: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::*;
     use super::*;
     use crate::esxi::{Version, recorded};
+    use crate::steps::testing::*;
     use serde_json::json;
 
     fn host(session: &str, vmk0: &str, vmk1: &str) -> Host {

@@ -81,10 +81,10 @@ impl Step for Vmotion {
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::*;
     use super::super::network::{ipv4_get, tag_get, vmknic_list};
     use super::*;
     use crate::esxi::{Version, recorded};
+    use crate::steps::testing::*;
     use serde_json::json;
 
     fn nine(tags: &str) -> Host {

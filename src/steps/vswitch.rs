@@ -299,29 +299,19 @@ fn list(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::network::testing::*;
     use super::*;
-    use crate::esxi::{Version, net::DEFAULT_NETSTACK, recorded};
+    use crate::esxi::recorded;
+    use crate::steps::testing::*;
     use serde_json::json;
 
     /// Switches and NICs as recorded on 6.7: the session comes in over vmk1 on vSwitch0 (vmnic0).
     fn six(switches: Option<String>) -> Host {
         let recorded_switches =
             recorded(include_str!("../../fixtures/transcripts/6.7/network-vswitch-standard-list.txt"));
-        Host::new(Version::new(6, 7), "10.130.2.122")
-            .says(
-                &network::vmknic_list(),
-                vmknic("vmk1", "20:67:7c:d9:a1:6c", "vSwitch0", "Management VMkernel", 1500, DEFAULT_NETSTACK),
-            )
-            .says(
-                &network::ipv4_get(),
-                recorded(include_str!("../../fixtures/transcripts/6.7/network-ip-interface-ipv4-get-vmk1-only.txt")),
-            )
-            .says(&network::vswitch_list(), switches.unwrap_or(recorded_switches))
-            .says(
-                &network::nic_list(),
-                recorded(include_str!("../../fixtures/transcripts/6.7/network-nic-list-ntg3.txt")),
-            )
+        Host::recorded_on_6_7().says(&network::vswitch_list(), switches.unwrap_or(recorded_switches)).says(
+            &network::nic_list(),
+            recorded(include_str!("../../fixtures/transcripts/6.7/network-nic-list-ntg3.txt")),
+        )
     }
 
     #[test]

@@ -1,38 +1,12 @@
 //! What a run costs: reads are batched, and the number of calls sets the time, not the number of steps.
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use super::common::{Home, SimHosts, arg};
 
-/// Sixty steps of many kinds that all match a fresh host, or do after one run.
-fn sixty_steps() -> String {
-    let mut text = String::from("name: Sixty\nsteps:\n");
-    let keys = [
-        "Net.FollowHardwareMac",
-        "UserVars.SuppressShellWarning",
-        "UserVars.ESXiShellTimeOut",
-        "UserVars.ESXiShellInteractiveTimeOut",
-        "UserVars.DcuiTimeOut",
-        "Mem.ShareForceSalting",
-    ];
-    for _ in 0..7 {
-        for key in keys {
-            let value = match key {
-                "UserVars.DcuiTimeOut" => 600,
-                "Mem.ShareForceSalting" => 2,
-                _ => 0,
-            };
-            let _ = writeln!(text, "  - setting: {{key: {key}, value: {value}}}");
-        }
-    }
-    for _ in 0..6 {
-        text.push_str("  - portgroup: {name: VM Network, vswitch: vSwitch0, vlan: 0}\n");
-        text.push_str("  - vswitch: {name: vSwitch0, mtu: 1500}\n");
-        text.push_str("  - module: {name: vmkusb, enabled: true}\n");
-    }
-    text
-}
+#[path = "../common/sixty.rs"]
+mod sixty;
+use sixty::sixty_steps;
 
 #[test]
 fn sixty_steps_that_match_cost_one_batch_of_reads() {

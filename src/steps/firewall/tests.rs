@@ -1,6 +1,6 @@
-use super::super::network::testing::*;
 use super::*;
 use crate::esxi::{Version, recorded};
+use crate::steps::testing::*;
 use serde_json::json;
 
 /// A ruleset list in the form recorded on 5.0 and 6.0.

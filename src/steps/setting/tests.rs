@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::esxi::{Outputs, Version, recorded};
-use crate::steps::{Action, Artifacts};
+use crate::esxi::{Version, recorded};
+use crate::steps::testing::{Host, texts};
 
 fn step(json: serde_json::Value) -> Setting {
     serde_json::from_value(json).unwrap()
@@ -14,21 +14,7 @@ fn error(json: serde_json::Value) -> String {
 
 /// Compares against outputs by command text.
 fn compare(step: &Setting, outputs: &[(&str, &str)]) -> Result<Vec<Change>, StepError> {
-    let host = HostFacts::example(Version::new(6, 5));
-    let mut seen = Outputs::default();
-    for (command, text) in outputs {
-        seen.insert(&Command::raw(*command), Output::ok(*text));
-    }
-    // Every read that the step asks for must be one of those given.
-    for read in step.reads(&host) {
-        assert!(outputs.iter().any(|(c, _)| *c == read.text()), "unexpected read {read}");
-    }
-    step.compare(&Seen { host: &host, outputs: &seen, artifacts: &Artifacts::default() })
-}
-
-fn commands(changes: &[Change]) -> Vec<String> {
-    let all = changes.iter().flat_map(|c| &c.actions);
-    all.map(|a| if let Action::Run(c) = a { c.text().to_owned() } else { panic!("not a command") }).collect()
+    Host::with(Version::new(6, 5), outputs).compare(step)
 }
 
 const ADVANCED: &str = "esxcli system settings advanced list";
@@ -54,7 +40,7 @@ fn option(path: &str, kind: &str, int: &str, string: &str, extra: &str) -> Strin
 fn a_number_recorded_on_6_0_differs_and_then_not() {
     let tso = step(json!({"key": "Net.UseHwTSO", "value": 1}));
     let changes = compare(&tso, &[(ADVANCED, &advanced_60())]).unwrap();
-    assert_eq!(commands(&changes), ["esxcli system settings advanced set -o /Net/UseHwTSO -i 1"]);
+    assert_eq!(texts(&changes), ["esxcli system settings advanced set -o /Net/UseHwTSO -i 1"]);
     assert_eq!((changes[0].before.as_str(), changes[0].after.as_str()), ("0", "1"));
     assert!(!changes[0].effect.reboot);
     let after = advanced_60().replace("   Int Value: 0", "   Int Value: 1");
@@ -68,7 +54,7 @@ fn a_number_recorded_on_6_0_differs_and_then_not() {
 fn the_default_is_put_back_with_d() {
     let tso = step(json!({"key": "/net/usehwtso", "default": true}));
     let changes = compare(&tso, &[(ADVANCED, &advanced_60())]).unwrap();
-    assert_eq!(commands(&changes), ["esxcli system settings advanced set -o /Net/UseHwTSO -d"]);
+    assert_eq!(texts(&changes), ["esxcli system settings advanced set -o /Net/UseHwTSO -d"]);
 }
 
 #[test]
@@ -93,16 +79,16 @@ fn texts_and_values_with_a_dash_are_quoted_and_joined() {
     };
     let changes = run("sslv3,tlsv1");
     assert_eq!(
-        commands(&changes),
+        texts(&changes),
         ["esxcli system settings advanced set -o /UserVars/ESXiVPsDisabledProtocols -s sslv3,tlsv1"]
     );
     assert!(changes[0].effect.reboot, "the table says so");
     assert!(run("sslv3").is_empty());
-    assert!(commands(&run("-x y"))[0].ends_with("--string-value='-x y'"));
-    assert!(commands(&run(""))[0].ends_with("-s ''"));
+    assert!(texts(&run("-x y"))[0].ends_with("--string-value='-x y'"));
+    assert!(texts(&run(""))[0].ends_with("-s ''"));
     let negative = step(json!({"key": "Net.X", "value": -3}));
     let changes = compare(&negative, &[(ADVANCED, &option("/Net/X", "integer", "1", "", ""))]).unwrap();
-    assert!(commands(&changes)[0].ends_with("-o /Net/X --int-value=-3"));
+    assert!(texts(&changes)[0].ends_with("-o /Net/X --int-value=-3"));
 }
 
 #[test]
@@ -136,10 +122,10 @@ fn a_boot_option_recorded_on_5_5_is_compared_without_case() {
     assert!(compare(&on, &[(KERNEL, &kernel_55())]).unwrap().is_empty());
     let off = step(json!({"key": "iovDisableIR", "world": "kernel", "value": "false"}));
     let changes = compare(&off, &[(KERNEL, &kernel_55())]).unwrap();
-    assert_eq!(commands(&changes), ["esxcli system settings kernel set -s iovDisableIR -v FALSE"]);
+    assert_eq!(texts(&changes), ["esxcli system settings kernel set -s iovDisableIR -v FALSE"]);
     assert!(changes[0].effect.reboot);
     let default = step(json!({"key": "VMkernel.Boot.iovDisableIR", "default": true}));
-    assert_eq!(commands(&compare(&default, &[(KERNEL, &kernel_55())]).unwrap()).len(), 1);
+    assert_eq!(texts(&compare(&default, &[(KERNEL, &kernel_55())]).unwrap()).len(), 1);
 }
 
 #[test]
@@ -154,7 +140,7 @@ fn a_boot_option_that_only_waits_is_a_change_without_actions() {
     let newer = "Name            Type    Configured  Runtime  Default  Description\n--------------  ------  ----------  -------  -------  -----------\nentropySources  uint32  0           0        0        Entropy\n";
     let number = step(json!({"key": "VMkernel.Boot.entropySources", "value": 1}));
     assert_eq!(
-        commands(&compare(&number, &[(KERNEL, newer)]).unwrap()),
+        texts(&compare(&number, &[(KERNEL, newer)]).unwrap()),
         ["esxcli system settings kernel set -s entropySources -v 1"]
     );
     let word = step(json!({"key": "VMkernel.Boot.entropySources", "value": "all"}));
@@ -178,7 +164,7 @@ fn a_hostd_setting_recorded_on_5_5() {
     assert!(run("/vmfs/volumes/57017270-43f7d020-b2d0-b8ac6f929c2c/.locker").is_empty());
     let changes = run("/vmfs/volumes/Datastore1/.scratch");
     assert_eq!(
-        commands(&changes),
+        texts(&changes),
         [
             "vim-cmd hostsvc/advopt/update ScratchConfig.ConfiguredScratchLocation string /vmfs/volumes/Datastore1/.scratch"
         ]
@@ -190,7 +176,7 @@ fn a_hostd_setting_recorded_on_5_5() {
 fn hostd_types_come_from_the_dump_then_from_the_table() {
     let run = |key: &str, value: serde_json::Value, now: &str| {
         let read = format!("vim-cmd hostsvc/advopt/view {key}");
-        compare(&step(json!({"key": key, "value": value})), &[(&read, &view(key, now))]).map(|c| commands(&c))
+        compare(&step(json!({"key": key, "value": value})), &[(&read, &view(key, now))]).map(|c| texts(&c))
     };
     let update = |rest: &str| vec![format!("vim-cmd hostsvc/advopt/update {rest}")];
     assert_eq!(
@@ -211,18 +197,16 @@ fn hostd_types_come_from_the_dump_then_from_the_table() {
     let long = step(json!({"key": "Security.AccountLockFailures", "value": 3, "type": "long"}));
     let read = "vim-cmd hostsvc/advopt/view Security.AccountLockFailures";
     let changes = compare(&long, &[(read, &view("Security.AccountLockFailures", "5"))]).unwrap();
-    assert!(commands(&changes)[0].ends_with(" long 3"));
+    assert!(texts(&changes)[0].ends_with(" long 3"));
 }
 
 #[test]
 fn an_unknown_hostd_key_is_missing_but_a_broken_hostd_is_an_error() {
     let run = |text: &str, code: i32| {
         let step = step(json!({"key": "Security.Nothing", "value": 1, "missing_ok": true}));
-        let host = HostFacts::example(Version::new(8, 0));
-        let mut seen = Outputs::default();
         let output = Output { stdout: text.into(), code, ..Output::default() };
-        seen.insert(&Command::raw("vim-cmd hostsvc/advopt/view Security.Nothing"), output);
-        step.compare(&Seen { host: &host, outputs: &seen, artifacts: &Artifacts::default() })
+        let view = Command::raw("vim-cmd hostsvc/advopt/view Security.Nothing");
+        Host::with(Version::new(8, 0), &[]).ends(&view, output).compare(&step)
     };
     assert!(run("(vim.fault.InvalidName) {\n   name = \"Security.Nothing\"\n}\n", 1).unwrap().is_empty());
     assert!(run("Connect to localhost failed: Connection failure\n", 1).is_err());
@@ -238,7 +222,7 @@ fn several_settings_share_their_reads() {
         "/Net/UseHwTSO": 1, "Net.TcpipDefLROEnabled": 0, "VMkernel.Boot.iovDisableIR": true,
     }}));
     let changes = compare(&many, &[(ADVANCED, &advanced_60()), (KERNEL, &kernel_55())]).unwrap();
-    assert_eq!(commands(&changes), ["esxcli system settings advanced set -o /Net/UseHwTSO -i 1"]);
+    assert_eq!(texts(&changes), ["esxcli system settings advanced set -o /Net/UseHwTSO -i 1"]);
     assert_eq!(many.reads(&HostFacts::example(Version::new(6, 5))).len(), 2);
     assert_eq!(many.summary(), "Net.UseHwTSO = 1 and 2 more settings");
 }

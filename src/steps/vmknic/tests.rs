@@ -1,7 +1,7 @@
-use super::super::network::testing::{self, *};
 use super::*;
 use crate::esxi::{Version, net, recorded};
 use crate::steps::step::{Action, Detached};
+use crate::steps::testing::{self, *};
 use serde_json::json;
 
 const OLD: &str = "00:50:56:9f:78:3b";
