@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod engine;
 pub mod esxi;
+pub mod fixture;
 pub mod inventory;
 pub mod playbook;
 pub mod report;
