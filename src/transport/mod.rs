@@ -2,9 +2,12 @@
 
 pub mod algorithms;
 mod auth;
+mod connect;
 pub mod error;
 pub mod frame;
 pub mod hostkeys;
+mod link;
+mod session;
 pub mod ssh;
 pub mod target;
 
