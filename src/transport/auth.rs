@@ -153,7 +153,8 @@ pub(super) async fn login<S: Server>(
     match login.server.none(&target.user).await {
         Ok(Answer::Accepted) => return Ok(()),
         Ok(Answer::Refused { takes, .. }) => login.offered = takes.unwrap_or_else(MethodSet::empty),
-        Ok(Answer::GivenUp(reason) | Answer::NotTried(reason) | Answer::NotSigned(reason)) | Err(Gone::Lost(reason)) => {
+        Ok(Answer::GivenUp(reason) | Answer::NotTried(reason) | Answer::NotSigned(reason))
+        | Err(Gone::Lost(reason)) => {
             return Err(login.lost(&reason));
         }
         Err(Gone::HungUp) => return Err(login.hung_up("while asking which logins it takes").await),

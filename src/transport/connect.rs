@@ -130,8 +130,7 @@ pub(super) fn no_further(target: &Target, jump: &str, why: &str) -> TransportErr
 
 /// The key exchange took too long.
 pub(super) fn no_key_exchange(target: &Target) -> TransportError {
-    let during =
-        format!("during the key exchange: no answer within {} s", target.connect_timeout.as_secs_f32());
+    let during = format!("during the key exchange: no answer within {} s", target.connect_timeout.as_secs_f32());
     TransportError::Lost { host: target.name.clone(), during }
 }
 
@@ -144,14 +143,13 @@ pub(super) fn broken_key_exchange(target: &Target, error: &str) -> TransportErro
 /// A TCP connection without anything in between.
 pub(super) async fn tcp(target: &Target) -> Result<TcpStream, TransportError> {
     let connect = TcpStream::connect((target.address.as_str(), target.port));
-    let stream =
-        timeout(target.connect_timeout, connect).await.map_err(|_| too_late(target))?.map_err(|error| {
-            let advice = match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => ": nothing listens there; is the SSH service running?",
-                _ => "",
-            };
-            unreachable(target, format!("{error}{advice}"))
-        })?;
+    let stream = timeout(target.connect_timeout, connect).await.map_err(|_| too_late(target))?.map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => ": nothing listens there; is the SSH service running?",
+            _ => "",
+        };
+        unreachable(target, format!("{error}{advice}"))
+    })?;
     // Without this each command waits for the other side's delayed acknowledgement: 50 ms instead of 2.
     stream.set_nodelay(true).map_err(|error| unreachable(target, error.to_string()))?;
     Ok(stream)

@@ -6,6 +6,8 @@ mod connect;
 pub mod error;
 pub mod frame;
 pub mod hostkeys;
+#[cfg(feature = "libssh2")]
+mod libssh2;
 mod link;
 mod session;
 pub mod ssh;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use error::TransportError;
+#[cfg(feature = "libssh2")]
+pub use libssh2::Libssh2Connector;
 pub use ssh::RusshConnector;
 pub use target::Target;
 

@@ -95,9 +95,11 @@ impl Peer {
             // The server says that it knows SHA-1 signatures only, or (before OpenSSH 7.2) says nothing.
             Ok(Some(None)) | Ok(None) if legacy => Ok(Ok(None)),
             Ok(None) => Ok(Ok(Some(HashAlg::Sha256))),
-            Ok(Some(None)) => Ok(Err("the server takes RSA keys with SHA-1 signatures only; `algorithms: legacy` would \
+            Ok(Some(None)) => {
+                Ok(Err("the server takes RSA keys with SHA-1 signatures only; `algorithms: legacy` would \
                                       allow that"
-                .to_owned())),
+                    .to_owned()))
+            }
             Err(error) => Err(Gone::Lost(error.to_string())),
         }
     }
