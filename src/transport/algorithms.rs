@@ -117,6 +117,18 @@ pub fn explain(kind: &AlgorithmKind, ours: &[String], theirs: &[String], profile
     (what.to_owned(), format!("the server offers {}; esxprep offers {}; {advice}", list(theirs), list(ours)))
 }
 
+/// Whether a name in a list of key exchanges stands for an extension, not for a key exchange.
+#[cfg(feature = "libssh2")]
+pub(super) fn is_extension(name: &str) -> bool {
+    KEX_EXTENSIONS.iter().any(|extension| extension.as_ref() == name)
+}
+
+/// Whether russh would share one of these, with the right profile.
+#[cfg(feature = "libssh2")]
+pub(super) fn any_profile_has(kind: &AlgorithmKind, theirs: &[String]) -> bool {
+    names(Algorithms::Legacy, kind).iter().any(|name| theirs.contains(name))
+}
+
 fn names(profile: Algorithms, kind: &AlgorithmKind) -> Vec<String> {
     let all = preferred(profile, &[], &[]);
     match kind {

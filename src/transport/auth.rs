@@ -3,18 +3,17 @@
 //! attempts stays below the server's own limit, past which it hangs up without saying what was wrong.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use russh::client::{AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse, Prompt};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::{MethodKind, MethodSet};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::net::UnixStream;
 
 use super::error::TransportError;
 use super::hostkeys::fingerprint;
-use super::target::{Algorithms, Credential, Target};
+use super::target::{Credential, Target};
 
 /// OpenSSH hangs up at the sixth failure (`MaxAuthTries 6`): five may fail and still leave an answer.
 pub(super) const MAX_FAILURES: usize = 5;
@@ -28,24 +27,104 @@ const NOT_AGAIN: &str = "Nothing is tried again, since repeated failures lock ac
 /// Why a connection ended, as far as it is known.
 #[derive(Debug, Clone)]
 pub(super) enum Closed {
-    /// The server said so: what it said.
-    ByServer(String),
+    /// The server said so: what it said, where the library passes that on.
+    ByServer(Option<String>),
     /// No method is left that this side knows.
     NoMethodLeft,
     /// Anything else.
     Lost(String),
 }
 
-/// What the connection can say about its own end.
-pub(super) trait Ending: Sync {
-    /// Waits a moment for the reason to be known.
-    fn closed(&self) -> impl Future<Output = Option<Closed>> + Send;
+/// A server before the login, as an SSH library shows it. Each call is one attempt, and no more than one.
+pub(super) trait Server: Send {
+    /// The `none` request: what would be taken?
+    fn none(&mut self, user: &str) -> impl Future<Output = Result<Answer, Gone>> + Send;
+    /// The `password` method.
+    fn password(&mut self, user: &str, password: &SecretString) -> impl Future<Output = Result<Answer, Gone>> + Send;
+    /// The `keyboard-interactive` method.
+    fn interactive(&mut self, user: &str, prompts: Prompts) -> impl Future<Output = Result<Answer, Gone>> + Send;
+    /// The `publickey` method.
+    fn key(&mut self, user: &str, key: PrivateKey) -> impl Future<Output = Result<Answer, Gone>> + Send;
+    /// The `publickey` method with a key of the agent.
+    fn agent_key(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        agent: &mut Agent,
+    ) -> impl Future<Output = Result<Answer, Gone>> + Send;
+    /// Why the connection ended; waits a moment for the reason to be known.
+    fn closed(&mut self) -> impl Future<Output = Option<Closed>> + Send;
 }
 
-struct Login<'a, H: Handler, E> {
-    handle: &'a mut Handle<H>,
+/// An agent that is connected.
+pub(super) struct Agent {
+    pub(super) client: AgentClient<UnixStream>,
+    /// Its socket, when it is not the one in `SSH_AUTH_SOCK`.
+    pub(super) socket: Option<PathBuf>,
+}
+
+/// What came of one attempt.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Accepted,
+    Refused {
+        /// What the server would take now; `None` where the library does not pass it on.
+        takes: Option<MethodSet>,
+        /// It was right, but more is wanted.
+        partial: bool,
+    },
+    /// Not an answer for a password: given up, and why.
+    GivenUp(String),
+    /// Not tried after all, and why.
+    NotTried(String),
+    /// The agent did not sign.
+    NotSigned(String),
+}
+
+/// There is no answer.
+#[derive(Debug)]
+pub(super) enum Gone {
+    /// The connection ended instead: [`Server::closed`] knows why.
+    HungUp,
+    /// It is lost: how.
+    Lost(String),
+}
+
+/// How the rounds of a keyboard-interactive exchange are answered with a password.
+pub(super) struct Prompts {
+    password: SecretString,
+    rounds: usize,
+    answered: bool,
+}
+
+/// One question.
+#[derive(Debug)]
+pub(super) struct Prompt {
+    pub(super) prompt: String,
+    pub(super) echo: bool,
+}
+
+impl Prompts {
+    /// The answers to one round, or why there are none.
+    pub(super) fn answers(&mut self, prompts: &[Prompt]) -> Result<Vec<String>, String> {
+        if self.rounds == MAX_ROUNDS {
+            return Err(format!("the server asked {MAX_ROUNDS} times"));
+        }
+        self.rounds += 1;
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(reason) = unanswerable(prompts, self.answered) {
+            return Err(reason);
+        }
+        self.answered = true;
+        Ok(prompts.iter().map(|_| self.password.expose_secret().to_owned()).collect())
+    }
+}
+
+struct Login<'a, S> {
+    server: &'a mut S,
     target: &'a Target,
-    ending: &'a E,
     /// What the server would take now.
     offered: MethodSet,
     tried: Vec<String>,
@@ -56,16 +135,14 @@ struct Login<'a, H: Handler, E> {
 }
 
 /// Logs in, or says what was tried and what the server would take.
-pub(super) async fn login<H: Handler, E: Ending>(
-    handle: &mut Handle<H>,
+pub(super) async fn login<S: Server>(
+    server: &mut S,
     target: &Target,
     agent: Option<&Path>,
-    ending: &E,
 ) -> Result<(), TransportError> {
     let mut login = Login {
-        handle,
+        server,
         target,
-        ending,
         offered: MethodSet::empty(),
         tried: Vec::new(),
         skipped: Vec::new(),
@@ -73,14 +150,14 @@ pub(super) async fn login<H: Handler, E: Ending>(
         failures: 0,
         ed25519_refused: false,
     };
-    let asked = login.handle.authenticate_none(target.user.clone()).await;
-    match asked {
-        Ok(AuthResult::Success) => return Ok(()),
-        Ok(AuthResult::Failure { remaining_methods, .. }) if !remaining_methods.is_empty() => {
-            login.offered = remaining_methods;
+    match login.server.none(&target.user).await {
+        Ok(Answer::Accepted) => return Ok(()),
+        Ok(Answer::Refused { takes, .. }) => login.offered = takes.unwrap_or_else(MethodSet::empty),
+        Ok(Answer::GivenUp(reason) | Answer::NotTried(reason) | Answer::NotSigned(reason))
+        | Err(Gone::Lost(reason)) => {
+            return Err(login.lost(&reason));
         }
-        Ok(AuthResult::Failure { .. }) => return Err(login.hung_up("while asking which logins it takes").await),
-        Err(error) => return Err(login.lost(&error.to_string())),
+        Err(Gone::HungUp) => return Err(login.hung_up("while asking which logins it takes").await),
     }
     let last = target.credentials.len();
     for (index, credential) in target.credentials.iter().enumerate() {
@@ -96,7 +173,7 @@ pub(super) async fn login<H: Handler, E: Ending>(
     Err(login.refused())
 }
 
-impl<H: Handler, E: Ending> Login<'_, H, E> {
+impl<S: Server> Login<'_, S> {
     /// Whether another attempt may be made; if not, it is noted.
     fn may_try(&mut self, what: &str) -> bool {
         if self.failures < MAX_FAILURES {
@@ -124,40 +201,14 @@ impl<H: Handler, E: Ending> Login<'_, H, E> {
         if !self.offers(MethodKind::Password, "the password") {
             return Ok(false);
         }
-        let result =
-            self.handle.authenticate_password(self.target.user.clone(), password.expose_secret().to_owned()).await;
-        self.settle(result, "password").await
+        let result = self.server.password(&self.target.user, password).await;
+        self.settle(result, "password", "while trying password").await
     }
 
     async fn interactive(&mut self, password: &SecretString) -> Result<bool, TransportError> {
-        let what = "password by keyboard-interactive";
-        let mut answered = false;
-        let mut step =
-            self.handle.authenticate_keyboard_interactive_start(self.target.user.clone(), None::<String>).await;
-        for _ in 0..MAX_ROUNDS {
-            let prompts = match step {
-                Ok(KeyboardInteractiveAuthResponse::Success) => return Ok(true),
-                Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
-                    let result = AuthResult::Failure { remaining_methods, partial_success };
-                    return self.settle(Ok(result), what).await;
-                }
-                Ok(KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. }) => prompts,
-                Err(_) => return Err(self.hung_up("during the login by keyboard-interactive").await),
-            };
-            let answers = if prompts.is_empty() {
-                Vec::new()
-            } else {
-                if let Some(reason) = unanswerable(&prompts, answered) {
-                    self.tried.push(format!("{what} (given up: {reason})"));
-                    return Err(self.refused());
-                }
-                answered = true;
-                prompts.iter().map(|_| password.expose_secret().to_owned()).collect()
-            };
-            step = self.handle.authenticate_keyboard_interactive_respond(answers).await;
-        }
-        self.tried.push(format!("{what} (given up: the server asked {MAX_ROUNDS} times)"));
-        Err(self.refused())
+        let prompts = Prompts { password: password.clone(), rounds: 0, answered: false };
+        let result = self.server.interactive(&self.target.user, prompts).await;
+        self.settle(result, "password by keyboard-interactive", "during the login by keyboard-interactive").await
     }
 
     async fn key_file(&mut self, path: &Path, passphrase: Option<&SecretString>) -> Result<bool, TransportError> {
@@ -173,12 +224,8 @@ impl<H: Handler, E: Ending> Login<'_, H, E> {
         if !self.offers(MethodKind::PublicKey, &what) || !self.may_try(&what) {
             return Ok(false);
         }
-        let Some(hash) = self.signature_hash(key.public_key(), &what).await? else {
-            return Ok(false);
-        };
         let algorithm = key.algorithm();
-        let signer = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-        let result = self.handle.authenticate_publickey(self.target.user.clone(), signer).await;
+        let result = self.server.key(&self.target.user, key).await;
         self.settle_key(result, &what, &algorithm).await
     }
 
@@ -188,14 +235,14 @@ impl<H: Handler, E: Ending> Login<'_, H, E> {
             Some(path) => AgentClient::connect_uds(path).await,
             None => AgentClient::connect_env().await,
         };
-        let mut client = match connected {
-            Ok(client) => client,
+        let mut agent = match connected {
+            Ok(client) => Agent { client, socket: socket.map(Path::to_owned) },
             Err(error) => {
                 self.problems.push(format!("no SSH agent: {error}"));
                 return Ok(false);
             }
         };
-        let identities = match client.request_identities().await {
+        let identities = match agent.client.request_identities().await {
             Ok(identities) => identities,
             Err(error) => {
                 self.problems.push(format!("the SSH agent does not list its keys: {error}"));
@@ -223,92 +270,76 @@ impl<H: Handler, E: Ending> Login<'_, H, E> {
                 ));
                 break;
             }
-            let Some(hash) = self.signature_hash(key, &what).await? else {
-                continue;
-            };
-            let result =
-                self.handle.authenticate_publickey_with(self.target.user.clone(), key.clone(), hash, &mut client).await;
-            let result = match result {
-                Ok(result) => result,
-                Err(error) if self.handle.is_closed() => return Err(self.lost(&error.to_string())),
-                Err(error) => {
-                    self.skipped.push(format!("{what} (the agent did not sign: {error})"));
-                    self.failures += 1;
-                    continue;
-                }
-            };
-            if self.settle_key(Ok(result), &what, &key.algorithm()).await? {
+            let result = self.server.agent_key(&self.target.user, key, &mut agent).await;
+            if self.settle_key(result, &what, &key.algorithm()).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The hash for an RSA signature; `None`: do not try this key.
-    async fn signature_hash(&mut self, key: &PublicKey, what: &str) -> Result<Option<Option<HashAlg>>, TransportError> {
-        if !key.algorithm().is_rsa() {
-            return Ok(Some(None));
-        }
-        let legacy = self.target.algorithms == Algorithms::Legacy;
-        match self.handle.best_supported_rsa_hash().await {
-            Ok(Some(Some(hash))) => Ok(Some(Some(hash))),
-            // The server says that it knows SHA-1 signatures only, or (before OpenSSH 7.2) says nothing.
-            Ok(Some(None)) | Ok(None) if legacy => Ok(Some(None)),
-            Ok(None) => Ok(Some(Some(HashAlg::Sha256))),
-            Ok(Some(None)) => {
-                self.skipped.push(format!(
-                    "{what} (not tried: the server takes RSA keys with SHA-1 signatures only; `algorithms: legacy` \
-                     would allow that)"
-                ));
-                Ok(None)
-            }
-            Err(error) => Err(self.lost(&error.to_string())),
-        }
-    }
-
     async fn settle_key(
         &mut self,
-        result: Result<AuthResult, russh::Error>,
+        result: Result<Answer, Gone>,
         what: &str,
         algorithm: &Algorithm,
     ) -> Result<bool, TransportError> {
-        let accepted = self.settle(result, what).await?;
-        if !accepted && *algorithm == Algorithm::Ed25519 {
+        let accepted = self.settle(result, what, &format!("while trying {what}")).await?;
+        let refused = self.tried.last().is_some_and(|tried| tried == &format!("{what} (refused)"));
+        if refused && *algorithm == Algorithm::Ed25519 {
             self.ed25519_refused = true;
         }
         Ok(accepted)
     }
 
-    async fn settle(&mut self, result: Result<AuthResult, russh::Error>, what: &str) -> Result<bool, TransportError> {
+    /// Notes what came of an attempt; true when that was the login.
+    async fn settle(&mut self, result: Result<Answer, Gone>, what: &str, during: &str) -> Result<bool, TransportError> {
         match result {
-            Ok(AuthResult::Success) => Ok(true),
-            // The library turns a closed connection into a failure without methods.
-            Ok(AuthResult::Failure { remaining_methods, .. }) if remaining_methods.is_empty() => {
-                self.tried.push(what.to_owned());
-                self.failures += 1;
-                Err(self.hung_up(&format!("while trying {what}")).await)
-            }
-            Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
-                if partial_success {
+            Ok(Answer::Accepted) => return Ok(true),
+            Ok(Answer::Refused { takes, partial }) => {
+                if partial {
                     self.tried.push(format!("{what} (accepted, but the server wants one more proof)"));
                 } else {
                     self.failures += 1;
                     self.tried.push(format!("{what} (refused)"));
                 }
-                self.offered = remaining_methods;
-                Ok(false)
+                if let Some(takes) = takes {
+                    self.offered = takes;
+                }
             }
-            Err(error) => Err(self.lost(&error.to_string())),
+            Ok(Answer::GivenUp(reason)) => {
+                self.tried.push(format!("{what} (given up: {reason})"));
+                return Err(self.refused());
+            }
+            Ok(Answer::NotTried(reason)) => self.skipped.push(format!("{what} (not tried: {reason})")),
+            Ok(Answer::NotSigned(reason)) => {
+                self.skipped.push(format!("{what} (the agent did not sign: {reason})"));
+                self.failures += 1;
+            }
+            Err(Gone::HungUp) => {
+                self.tried.push(what.to_owned());
+                self.failures += 1;
+                return Err(self.hung_up(during).await);
+            }
+            Err(Gone::Lost(reason)) => return Err(self.lost(&reason)),
         }
+        Ok(false)
     }
 
     /// The connection is gone: was it the server's answer, or was it lost?
-    async fn hung_up(&self, during: &str) -> TransportError {
-        match self.ending.closed().await {
+    async fn hung_up(&mut self, during: &str) -> TransportError {
+        match self.server.closed().await {
             Some(Closed::ByServer(message)) => TransportError::Refused {
                 host: self.target.name.clone(),
                 user: self.target.user.clone(),
-                detail: format!("the server hung up {during}, saying \"{message}\"{}", self.attempts()),
+                detail: match message {
+                    Some(message) => format!("the server hung up {during}, saying \"{message}\"{}", self.attempts()),
+                    None => format!(
+                        "the server hung up {during} (libssh2 does not pass on what it said; often: too many \
+                         attempts){}. {NOT_AGAIN}",
+                        self.attempts()
+                    ),
+                },
             },
             Some(Closed::NoMethodLeft) => TransportError::Refused {
                 host: self.target.name.clone(),

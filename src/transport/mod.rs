@@ -3,11 +3,16 @@
 pub mod algorithms;
 pub mod asked;
 mod auth;
+mod connect;
 pub mod error;
 pub mod frame;
 pub mod hostkeys;
+#[cfg(feature = "libssh2")]
+mod libssh2;
+mod link;
 pub mod progress;
 pub mod replay;
+mod session;
 pub mod ssh;
 pub mod target;
 
@@ -18,6 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use error::TransportError;
+#[cfg(feature = "libssh2")]
+pub use libssh2::Libssh2Connector;
 pub use replay::ReplayConnector;
 pub use ssh::RusshConnector;
 pub use target::Target;

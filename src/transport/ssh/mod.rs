@@ -1,17 +1,17 @@
-//! The transport over russh: connect (through jump hosts too), check the host key, log in, one shell.
+//! The transport over russh: connect (through jump hosts too), check the host key, log in, channels.
 
+mod auth;
 mod channel;
 mod connection;
-mod session;
-mod upload;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::connection::Settings;
-use self::session::RusshShell;
+use super::session::Session;
 use super::{Connector, Shell, Target, TransportError};
 
 /// Makes SSH sessions. Cheap to make and to share.
@@ -49,7 +49,7 @@ impl RusshConnector {
 #[async_trait]
 impl Connector for RusshConnector {
     async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
-        Ok(Box::new(RusshShell::start(&self.settings, target).await?))
+        Ok(Box::new(Session::start(Arc::new(self.settings.clone()), target).await?))
     }
 
     async fn listening(&self, target: &Target, within: Duration) -> bool {

@@ -1,5 +1,8 @@
 //! A session: commands spread over a few far shells of one connection, files sent over a channel of their own.
 
+mod channel;
+mod upload;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::channel::{Event, NotOpened, ShellChannel};
-use super::connection::{Connection, Settings};
-use crate::transport::{Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use self::channel::{Event, ShellChannel};
+use super::link::{Dial, Link, NotOpened};
+use super::{Cost, Payload, Reply, Request, Shell, Target, TransportError};
 
 /// How long a server may take to see that a channel has ended before it grants another.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -19,10 +22,10 @@ const REOPEN: Duration = Duration::from_secs(2);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A logged-in session over russh.
-pub(super) struct RusshShell {
-    pub(super) connection: Arc<Connection>,
-    settings: Settings,
+/// A logged-in session over any library's connection.
+pub(super) struct Session {
+    link: Arc<dyn Link>,
+    dial: Arc<dyn Dial>,
     target: Target,
     /// A command that did not end may hold a channel for as long as it likes.
     held_up: bool,
@@ -30,16 +33,16 @@ pub(super) struct RusshShell {
     idle: Vec<ShellChannel>,
     /// How many channels the target's settings and the server allow, as far as is known.
     limit: usize,
-    pub(super) timeout: Duration,
-    pub(super) cost: Cost,
+    timeout: Duration,
+    cost: Cost,
 }
 
-impl RusshShell {
+impl Session {
     /// Opens the first shell and waits for its first word.
-    pub(super) async fn start(settings: &Settings, target: &Target) -> Result<Self, TransportError> {
+    pub(super) async fn start(dial: Arc<dyn Dial>, target: &Target) -> Result<Self, TransportError> {
         let mut session = Self {
-            connection: Arc::new(Connection::establish(settings, target).await?),
-            settings: settings.clone(),
+            link: dial.dial(target).await?,
+            dial,
             target: target.clone(),
             held_up: false,
             idle: Vec::new(),
@@ -48,7 +51,7 @@ impl RusshShell {
             cost: Cost::default(),
         };
         let mut shell = session.first_shell().await?;
-        shell.ready(&session.connection, session.timeout).await?;
+        shell.ready(session.link.as_ref(), session.timeout).await?;
         session.idle.push(shell);
         Ok(session)
     }
@@ -61,14 +64,14 @@ impl RusshShell {
         }
         let deadline = Instant::now() + REOPEN;
         loop {
-            match ShellChannel::open(&self.connection, self.timeout).await {
+            match ShellChannel::open(self.link.as_ref(), self.timeout).await {
                 Ok(shell) => return Ok(shell),
                 Err(NotOpened::Failed(error)) => return Err(error),
                 Err(NotOpened::Refused(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
                 Err(NotOpened::Refused(_)) if self.held_up => self.connect_again().await?,
                 Err(NotOpened::Refused(reason)) => {
                     return Err(TransportError::Protocol {
-                        host: self.connection.host.clone(),
+                        host: self.link.host().to_owned(),
                         detail: format!(
                             "the server grants no channel ({reason}); an earlier command may still hold the only one \
                              it allows (MaxSessions 1)"
@@ -80,41 +83,41 @@ impl RusshShell {
     }
 
     /// Whether a command that did not end may hold the only channel.
-    pub(super) fn held_up(&self) -> bool {
+    fn held_up(&self) -> bool {
         self.held_up
     }
 
     /// A server with `MaxSessions 1` counts a channel until its process has ended, and OpenSSH passes no signal to
     /// root's processes: behind a command that does not end, only another connection helps. It logs in with what
     /// has been accepted before.
-    pub(super) async fn connect_again(&mut self) -> Result<(), TransportError> {
+    async fn connect_again(&mut self) -> Result<(), TransportError> {
         self.held_up = false;
-        let fresh = Arc::new(Connection::establish(&self.settings, &self.target).await?);
+        let fresh = self.dial.dial(&self.target).await?;
         self.idle.clear();
-        let old = std::mem::replace(&mut self.connection, fresh);
+        let old = std::mem::replace(&mut self.link, fresh);
         let _ = timeout(GOODBYE, old.bye()).await;
         Ok(())
     }
 
     /// The server grants no second channel: from now on there is one at a time.
-    pub(super) fn only_one_channel(&mut self) {
+    fn only_one_channel(&mut self) {
         self.limit = 1;
     }
 
     /// Ends all idle shells and waits until the server has seen it.
-    pub(super) async fn end_shells(&mut self) {
+    async fn end_shells(&mut self) {
         for shell in self.idle.drain(..) {
             shell.finish().await;
         }
     }
 
     /// Runs requests without counting them.
-    pub(super) async fn run(
+    async fn run(
         &mut self,
         requests: &[Request],
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Reply>, TransportError> {
-        let host = self.connection.host.clone();
+        let host = self.link.host().to_owned();
         if let Some(bad) = requests.iter().find(|request| request.script.contains('\0')) {
             let detail = format!("{} holds a NUL byte, which no shell takes", bad.shown());
             return Err(TransportError::Protocol { host, detail });
@@ -124,7 +127,7 @@ impl RusshShell {
         let wanted = if requests.len() <= 2 { 1 } else { self.limit.min(requests.len().div_ceil(2)) };
         let work = Arc::new(Work {
             host: host.clone(),
-            connection: Arc::clone(&self.connection),
+            link: Arc::clone(&self.link),
             requests: requests.to_vec(),
             queue: Mutex::new((0..requests.len()).collect()),
             workers: wanted,
@@ -144,7 +147,7 @@ impl RusshShell {
             workers.spawn(async move {
                 let shell = match shell {
                     Some(shell) => shell,
-                    None => match ShellChannel::open(&work.connection, limit).await {
+                    None => match ShellChannel::open(work.link.as_ref(), limit).await {
                         Ok(shell) => shell,
                         Err(NotOpened::Refused(_)) => return Outcome::Refused,
                         Err(NotOpened::Failed(error)) => return Outcome::Broken(error),
@@ -194,7 +197,7 @@ impl RusshShell {
 }
 
 #[async_trait]
-impl Shell for RusshShell {
+impl Shell for Session {
     async fn batch(
         &mut self,
         requests: &[Request],
@@ -215,7 +218,7 @@ impl Shell for RusshShell {
         mode: u32,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), TransportError> {
-        super::upload::upload(self, payload, path, mode, progress).await
+        upload::upload(self, payload, path, mode, progress).await
     }
 
     fn cost(&self) -> Cost {
@@ -224,22 +227,22 @@ impl Shell for RusshShell {
 
     async fn close(&mut self) {
         let shells = std::mem::take(&mut self.idle);
-        let connection = Arc::clone(&self.connection);
+        let link = Arc::clone(&self.link);
         let _ = timeout(GOODBYE, async move {
             drop(shells);
-            connection.bye().await;
+            link.bye().await;
         })
         .await;
     }
 }
 
-impl Drop for RusshShell {
+impl Drop for Session {
     fn drop(&mut self) {
         // Without a goodbye the tasks of the connection would live on as long as the server keeps it.
-        if let (false, Ok(runtime)) = (self.connection.handle.is_closed(), tokio::runtime::Handle::try_current()) {
-            let connection = Arc::clone(&self.connection);
+        if let (false, Ok(runtime)) = (self.link.is_closed(), tokio::runtime::Handle::try_current()) {
+            let link = Arc::clone(&self.link);
             runtime.spawn(async move {
-                let _ = timeout(GOODBYE, connection.bye()).await;
+                let _ = timeout(GOODBYE, link.bye()).await;
             });
         }
     }
@@ -264,7 +267,7 @@ enum Outcome {
 /// One batch, shared by the workers of its channels.
 struct Work {
     host: String,
-    connection: Arc<Connection>,
+    link: Arc<dyn Link>,
     requests: Vec<Request>,
     queue: Mutex<VecDeque<usize>>,
     workers: usize,
@@ -322,8 +325,8 @@ impl Work {
                     share = if flying.len() <= 1 { self.next_share() } else { 0 };
                 }
                 Ok(Event::Ended(how)) => {
-                    let how = if self.connection.handle.is_closed() {
-                        format!("{} ({how})", self.connection.reason())
+                    let how = if self.link.is_closed() {
+                        format!("{} ({how})", self.link.reason())
                     } else {
                         format!("the shell on the host is gone, {how}")
                     };

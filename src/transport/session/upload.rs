@@ -5,14 +5,13 @@
 use std::io::Read;
 use std::time::Duration;
 
-use russh::ChannelMsg;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::channel::{NotOpened, open_with};
-use super::session::RusshShell;
+use super::Session;
 use crate::transport::frame::quoted;
+use crate::transport::link::{Message, NotOpened, Pipe, PipeWrite, open_within};
 use crate::transport::progress::Milestones;
 use crate::transport::{Payload, Request, TransportError};
 
@@ -46,7 +45,7 @@ impl Sum {
 
 /// See [`Shell::upload`](crate::transport::Shell::upload).
 pub(super) async fn upload(
-    session: &mut RusshShell,
+    session: &mut Session,
     payload: &Payload,
     path: &str,
     mode: u32,
@@ -54,7 +53,7 @@ pub(super) async fn upload(
 ) -> Result<(), TransportError> {
     let failed =
         |host: &str, reason: String| TransportError::Upload { host: host.to_owned(), path: path.to_owned(), reason };
-    let host = session.connection.host.clone();
+    let host = session.link.host().to_owned();
     if path.contains('\0') || path.is_empty() || path.ends_with('/') {
         return Err(failed(&host, "that is not the path of a file".to_owned()));
     }
@@ -181,22 +180,21 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 async fn attempt(
-    session: &mut RusshShell,
+    session: &mut Session,
     payload: &Payload,
     plan: &Plan<'_>,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Trouble> {
     let command = format!("/bin/sh -c {}", quoted(&plan.script()));
-    let channel = open(session, &command).await.map_err(Trouble::Transport)?;
+    let Pipe { mut read, write } = open(session, &command).await.map_err(Trouble::Transport)?;
     session.cost.commands += 1;
     session.cost.round_trips += 2; // until ready, until done
-    let connection = std::sync::Arc::clone(&session.connection);
-    let (mut read, write) = channel.split();
+    let link = std::sync::Arc::clone(&session.link);
     let mut far = Far::default();
     let ready = format!("READY {}", plan.nonce);
     let starting = async { while !far.said(&ready) && far.hear(read.wait().await) {} };
     if timeout(session.timeout, starting).await.is_err() {
-        let _ = write.close().await;
+        write.close().await;
         return Err(Trouble::Failed("the host did not get ready to receive".to_owned()));
     }
     if far.said(&ready) {
@@ -204,7 +202,7 @@ async fn attempt(
         let mut milestones = Milestones::default();
         let (report, mut moved) = tokio::sync::mpsc::unbounded_channel();
         let sending = async {
-            let sent = send(payload, &write, &report).await;
+            let sent = send(payload, write.as_ref(), &report).await;
             drop(report);
             sent
         };
@@ -218,7 +216,7 @@ async fn attempt(
                     last_move = Instant::now();
                     if stop {
                         // Not the end of input: what came so far must not pass for the whole.
-                        let _ = write.close().await;
+                        write.close().await;
                         break;
                     }
                 }
@@ -233,7 +231,7 @@ async fn attempt(
                     }
                 }
                 () = sleep_until(last_move + STALL) => {
-                    let _ = write.close().await;
+                    write.close().await;
                     return Err(Trouble::Failed(format!("nothing moved for {} s", STALL.as_secs())));
                 }
             }
@@ -245,34 +243,34 @@ async fn attempt(
             milestones.whole(plan.size, progress);
         }
         if let Some(Err(reason)) = sent
-            && !connection.handle.is_closed()
+            && !link.is_closed()
             && far.code.is_none()
         {
             return Err(Trouble::Failed(reason));
         }
     }
-    let _ = write.close().await;
+    write.close().await;
     if far.said(&format!("DONE {}", plan.nonce)) {
         return Ok(());
     }
     if far.said(&format!("NOPROGRAM {}", plan.nonce)) {
         return Err(Trouble::NoProgram);
     }
-    if connection.handle.is_closed() {
+    if link.is_closed() {
         return Err(Trouble::Transport(TransportError::Lost {
-            host: connection.host.clone(),
-            during: format!("during the upload of {}: {}", plan.path, connection.reason()),
+            host: link.host().to_owned(),
+            during: format!("during the upload of {}: {}", plan.path, link.reason()),
         }));
     }
     Err(Trouble::Failed(far.explain()))
 }
 
 /// A channel beside the shells; where the server allows one only, instead of them.
-async fn open(session: &mut RusshShell, command: &str) -> Result<russh::Channel<russh::client::Msg>, TransportError> {
+async fn open(session: &mut Session, command: &str) -> Result<Pipe, TransportError> {
     let deadline = Instant::now() + REOPEN;
     let mut first = true;
     loop {
-        match open_with(&session.connection, command, session.timeout).await {
+        match open_within(session.link.as_ref(), command, session.timeout).await {
             Ok(channel) => return Ok(channel),
             Err(NotOpened::Failed(error)) => return Err(error),
             Err(NotOpened::Refused(_)) if first => {
@@ -284,7 +282,7 @@ async fn open(session: &mut RusshShell, command: &str) -> Result<russh::Channel<
             Err(NotOpened::Refused(_)) if session.held_up() => session.connect_again().await?,
             Err(NotOpened::Refused(reason)) => {
                 return Err(TransportError::Protocol {
-                    host: session.connection.host.clone(),
+                    host: session.link.host().to_owned(),
                     detail: format!("the server grants no channel for an upload ({reason})"),
                 });
             }
@@ -295,15 +293,15 @@ async fn open(session: &mut RusshShell, command: &str) -> Result<russh::Channel<
 /// Sends everything and the end of input, as fast as the far side takes it.
 async fn send(
     payload: &Payload,
-    write: &russh::ChannelWriteHalf<russh::client::Msg>,
+    write: &dyn PipeWrite,
     report: &tokio::sync::mpsc::UnboundedSender<u64>,
 ) -> Result<(), String> {
-    let stopped = |error: russh::Error| format!("the host stopped taking bytes: {error}");
+    let stopped = |error: String| format!("the host stopped taking bytes: {error}");
     let mut sent = 0;
     match payload {
         Payload::Bytes(bytes) => {
             for piece in bytes.chunks(PIECE) {
-                write.data_bytes(piece.to_vec()).await.map_err(stopped)?;
+                write.data(piece.to_vec()).await.map_err(stopped)?;
                 sent += piece.len() as u64;
                 let _ = report.send(sent);
             }
@@ -318,7 +316,7 @@ async fn send(
                     break;
                 }
                 piece.truncate(n);
-                write.data_bytes(piece).await.map_err(stopped)?;
+                write.data(piece).await.map_err(stopped)?;
                 sent += n as u64;
                 let _ = report.send(sent);
             }
@@ -338,14 +336,13 @@ struct Far {
 
 impl Far {
     /// Takes a message; false at the end.
-    fn hear(&mut self, message: Option<ChannelMsg>) -> bool {
+    fn hear(&mut self, message: Option<Message>) -> bool {
         match message {
-            Some(ChannelMsg::Data { data }) => keep(&mut self.stdout, &data),
-            Some(ChannelMsg::ExtendedData { data, .. }) => keep(&mut self.stderr, &data),
-            Some(ChannelMsg::ExitStatus { exit_status }) => self.code = Some(exit_status),
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => self.signal = Some(format!("{signal_name:?}")),
-            Some(ChannelMsg::Close) | None => return false,
-            Some(_) => {}
+            Some(Message::Stdout(data)) => keep(&mut self.stdout, &data),
+            Some(Message::Stderr(data)) => keep(&mut self.stderr, &data),
+            Some(Message::Code(code)) => self.code = Some(code),
+            Some(Message::Signal(name)) => self.signal = Some(name),
+            Some(Message::Close) | None => return false,
         }
         true
     }

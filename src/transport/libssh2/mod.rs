@@ -1,0 +1,94 @@
+//! The transport over libssh2 and OpenSSL: a second, independent implementation behind the same traits. Everything
+//! above channels is shared with the other one; libssh2 itself is a blocking library with one lock a session, so
+//! each session has a thread of its own, which no task ever waits for by blocking.
+
+mod auth;
+mod connection;
+mod offer;
+mod pipe;
+mod pump;
+mod wire;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::connection::Settings;
+use super::session::Session;
+use super::{Connector, Shell, Target, TransportError};
+
+/// Error codes of libssh2 (`libssh2.h`; the crate does not export them).
+mod code {
+    pub(super) const SOCKET_SEND: i32 = -7;
+    pub(super) const TIMEOUT: i32 = -9;
+    pub(super) const SOCKET_DISCONNECT: i32 = -13;
+    pub(super) const PASSWORD_EXPIRED: i32 = -15;
+    pub(super) const AUTHENTICATION_FAILED: i32 = -18;
+    pub(super) const PUBLICKEY_UNVERIFIED: i32 = -19;
+    pub(super) const CHANNEL_FAILURE: i32 = -21;
+    pub(super) const CHANNEL_REQUEST_DENIED: i32 = -22;
+    pub(super) const CHANNEL_CLOSED: i32 = -26;
+    pub(super) const CHANNEL_EOF_SENT: i32 = -27;
+    pub(super) const EAGAIN: i32 = -37;
+    pub(super) const SOCKET_RECV: i32 = -43;
+
+    /// The number of an error.
+    pub(super) fn of(error: &ssh2::Error) -> i32 {
+        match error.code() {
+            ssh2::ErrorCode::Session(code) | ssh2::ErrorCode::SFTP(code) => code,
+        }
+    }
+
+    /// Whether the connection is at fault.
+    pub(super) fn is_socket(code: i32) -> bool {
+        matches!(code, SOCKET_SEND | TIMEOUT | SOCKET_DISCONNECT | SOCKET_RECV)
+    }
+}
+
+/// Makes SSH sessions over libssh2. Cheap to make and to share.
+#[derive(Debug, Clone)]
+pub struct Libssh2Connector {
+    settings: Settings,
+}
+
+impl Default for Libssh2Connector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Libssh2Connector {
+    /// With keepalives every 15 s; a peer that is silent for a minute is given up.
+    pub fn new() -> Self {
+        Self { settings: Settings { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3 } }
+    }
+
+    /// Another agent socket than the one in `SSH_AUTH_SOCK`.
+    pub fn with_agent(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.settings.agent = Some(socket.into());
+        self
+    }
+
+    /// How often a peer is asked for a sign of life (libssh2 knows no less than 2 s), and how many questions may
+    /// stay without an answer.
+    pub fn with_keepalive(mut self, interval: Duration, max: usize) -> Self {
+        self.settings.keepalive = interval;
+        self.settings.keepalive_max = max;
+        self
+    }
+}
+
+#[async_trait]
+impl Connector for Libssh2Connector {
+    async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
+        Ok(Box::new(Session::start(Arc::new(self.settings.clone()), target).await?))
+    }
+
+    async fn listening(&self, target: &Target, within: Duration) -> bool {
+        let answered = tokio::time::timeout(within, connection::banner(&self.settings, target)).await;
+        matches!(answered, Ok(true))
+    }
+}

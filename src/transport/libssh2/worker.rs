@@ -1,0 +1,199 @@
+//! The thread of a session. Before the login it runs one blocking call after the other; after it, the event loop of
+//! `pump`. It ends when the connection ends, and dropping its handle ends the connection: libssh2's waiting returns
+//! because the socket under it is shut down.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use super::pump::{self, Order};
+use super::wire::{Waker, Wakes, Wire, waker};
+use crate::transport::auth::Closed;
+use crate::transport::connect::unreachable;
+use crate::transport::{Target, TransportError};
+
+/// The most sessions, and so threads, of this process at once.
+const MOST: usize = 512;
+
+static SESSIONS: Semaphore = Semaphore::const_new(MOST);
+
+/// Stack of a session's thread, in bytes: libssh2 and OpenSSL need far less.
+const STACK: usize = 512 * 1024;
+
+type Job = Box<dyn FnOnce(&mut ssh2::Session) + Send>;
+
+pub(super) enum Command {
+    Job(Job),
+    /// No more jobs: open the event loop. The desk is for the channels that it opens.
+    Serve(pump::Keepalive, Desk),
+    Order(Order),
+}
+
+/// Why a session ended; shared by all that ask.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    closed: AtomicBool,
+    /// Nobody wants the session any more.
+    left: AtomicBool,
+    why: Mutex<Option<Closed>>,
+}
+
+impl End {
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether the session is still wanted.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn why(&self) -> Option<Closed> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, why: Option<Closed>) {
+        if let Some(why) = why {
+            self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        }
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn reason(&self) -> String {
+        match self.why() {
+            Some(Closed::ByServer(_)) => "the server hung up (libssh2 does not pass on what it said)".to_owned(),
+            Some(Closed::NoMethodLeft) => "the server takes no login that is known here".to_owned(),
+            Some(Closed::Lost(reason)) => reason,
+            None if self.is_closed() => "the connection was closed".to_owned(),
+            None => "the server closed the channel".to_owned(),
+        }
+    }
+}
+
+/// Gives orders to a session's thread. Cheap to clone; does not keep the session alive.
+#[derive(Debug, Clone)]
+pub(super) struct Desk {
+    commands: Sender<Command>,
+    pub(super) waker: Arc<Waker>,
+}
+
+impl Desk {
+    /// False when the thread has ended.
+    pub(super) fn order(&self, order: Order) -> bool {
+        let sent = self.commands.send(Command::Order(order)).is_ok();
+        self.waker.wake();
+        sent
+    }
+}
+
+/// A session's thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) desk: Desk,
+    pub(super) wire: Arc<Wire>,
+    pub(super) end: Arc<End>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end.left.store(true, Ordering::SeqCst);
+        self.wire.shutdown();
+        self.desk.waker.wake();
+    }
+}
+
+impl Worker {
+    /// Starts a thread for a byte stream to `target`.
+    pub(super) async fn start(target: &Target, wire: Wire) -> Result<Self, TransportError> {
+        let failed = |what: String| unreachable(target, what);
+        let Ok(Ok(place)) = timeout(target.connect_timeout, SESSIONS.acquire()).await else {
+            return Err(failed(format!("{MOST} sessions over libssh2 are open at once: use a smaller --forks")));
+        };
+        let io_failed = |error: io::Error| failed(format!("cannot start its thread: {error}"));
+        let session = ssh2::Session::new().map_err(|error| failed(format!("libssh2 does not start: {error}")))?;
+        let (waker, wakes) = waker().map_err(io_failed)?;
+        let (commands, orders) = channel();
+        let desk = Desk { commands, waker: Arc::new(waker) };
+        let (wire, end) = (Arc::new(wire), Arc::new(End::default()));
+        let host = target.name.clone();
+        let thread = Thread { wire: Arc::clone(&wire), end: Arc::clone(&end), host, orders, wakes };
+        std::thread::Builder::new()
+            .name("libssh2".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                thread.run(session);
+                drop(place);
+            })
+            .map_err(io_failed)?;
+        Ok(Self { desk, wire, end })
+    }
+
+    /// Runs a blocking call in the thread; `None` when the thread has ended. Whoever drops this leaves the call
+    /// running until it is answered or the worker is dropped too.
+    pub(super) async fn ask<T, F>(&self, job: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut ssh2::Session) -> T + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |session| {
+            let _ = answer.send(job(session));
+        });
+        self.desk.commands.send(Command::Job(job)).ok()?;
+        self.desk.waker.wake();
+        answered.await.ok()
+    }
+
+    /// Ends the time of blocking calls: from now on there are channels.
+    pub(super) fn serve(&self, interval: Duration, max: usize) {
+        let keepalive = pump::Keepalive::new(interval, max);
+        let _ = self.desk.commands.send(Command::Serve(keepalive, self.desk.clone()));
+        self.desk.waker.wake();
+    }
+}
+
+/// What the thread owns beside the session.
+pub(super) struct Thread {
+    pub(super) wire: Arc<Wire>,
+    pub(super) end: Arc<End>,
+    pub(super) host: String,
+    pub(super) orders: Receiver<Command>,
+    pub(super) wakes: Wakes,
+}
+
+/// Marks the session as ended however the thread ends, a panic included.
+struct Over {
+    wire: Arc<Wire>,
+    end: Arc<End>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.wire.shutdown();
+        self.end.set(None);
+    }
+}
+
+impl Thread {
+    fn run(self, mut session: ssh2::Session) {
+        // Dropped before the session: freeing that must find a dead socket, or it would try to talk.
+        let over = Over { wire: Arc::clone(&self.wire), end: Arc::clone(&self.end) };
+        loop {
+            match self.orders.recv() {
+                Ok(Command::Job(job)) => job(&mut session),
+                Ok(Command::Serve(keepalive, desk)) => {
+                    pump::run(&self, &session, keepalive, &desk);
+                    break;
+                }
+                Ok(Command::Order(_)) => {}
+                Err(_) => break,
+            }
+        }
+        drop(over);
+    }
+}
