@@ -1,0 +1,6 @@
+//! What any ESXi command printed, as JSON.
+
+pub mod family;
+pub mod tools;
+
+pub use family::{Family, Invocation};
