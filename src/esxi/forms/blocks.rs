@@ -129,6 +129,9 @@ fn read(all: &[Line<'_>], shape: Shape, depth: usize) -> Result<Vec<Block>, Form
 impl<'a> Reader<'_, 'a> {
     fn step(&mut self, i: usize, labelled_headings: bool) -> Result<usize, FormError> {
         let line = &self.all[i];
+        if line.body.starts_with("== ") || line.body.starts_with("=== ") {
+            return Ok(self.heading(i));
+        }
         let found = label(line.body);
         let Some(level) = self.level else {
             return self.open(i, found, labelled_headings);

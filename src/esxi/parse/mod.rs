@@ -8,6 +8,8 @@ pub mod esxcli;
 pub mod family;
 pub mod invocation;
 mod prepare;
+#[cfg(test)]
+mod tests;
 pub mod tools;
 mod typed;
 
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 pub use family::{Family, Invocation};
 pub use typed::typed;
 
-use crate::esxi::failure::Failure;
+use crate::esxi::failure::{Class, Failure};
 use crate::esxi::forms::FormError;
 use crate::esxi::output::Output;
 
@@ -34,7 +36,14 @@ impl Parsed {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Answer(value) => value.clone(),
-            Self::Failed(f) => json!({ "error": { "class": f.class.name(), "message": f.message } }),
+            Self::Failed(f) => {
+                let message = match &f.class {
+                    // `[MemoryError]` comes without a message (recorded on 8.0: error-profile-update-memoryerror).
+                    Class::Software(name) if f.message.is_empty() => name,
+                    _ => &f.message,
+                };
+                json!({ "error": { "class": f.class.name(), "message": message } })
+            }
         }
     }
 }
