@@ -6,6 +6,7 @@ mod facts;
 mod hosts;
 mod log;
 mod man;
+mod parse;
 mod schema;
 mod sim;
 mod validate;
@@ -59,6 +60,9 @@ enum Command {
     Bundle(bundle::BundleArgs),
     /// Show what a run did; without RUN, list the runs.
     Log(log::LogArgs),
+    /// Turn what an ESXi command printed (on standard input) into JSON.
+    #[command(after_help = parse::EXIT_CODES)]
+    Parse(parse::ParseArgs),
     /// Print a JSON Schema of playbooks, inventories or events.
     Schema(schema::SchemaArgs),
     /// Print the reference of the kinds of step.
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => sim::sim(args),
         Command::Bundle(args) => bundle::bundle(&args),
         Command::Log(args) => log::log(&args),
+        Command::Parse(args) => parse::parse(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Steps(args) => schema::steps(&args),
         Command::Completions { shell } => {

@@ -27,8 +27,53 @@ pub enum Class {
     HostdDown,
     /// The shell does not know the program.
     NotFound,
+    /// No session: the host that esxcli was pointed at does not answer, or is not trusted.
+    Connection,
+    /// The user name or password was refused.
+    Login,
+    /// The user may not do this.
+    PermissionDenied,
+    /// The program died: a traceback instead of an answer.
+    Crashed,
+    /// The host refused or could not do it: a sentence without a class.
+    Fault,
     /// Anything else that ended with a non-zero exit code.
     Other,
+}
+
+impl Class {
+    /// A stable word for scripts: lower case, words joined by `_`. A class of `esxcli software` is its own name in
+    /// that form (`NoMatchError`: `no_match_error`).
+    pub fn name(&self) -> String {
+        let word = match self {
+            Self::UnknownCommand => "unknown_command",
+            Self::Usage => "usage",
+            Self::UsageText => "usage_text",
+            Self::Software(name) => return snake(name),
+            Self::HostdDown => "hostd_down",
+            Self::NotFound => "program_not_found",
+            Self::Connection => "connection_failed",
+            Self::Login => "login_failed",
+            Self::PermissionDenied => "permission_denied",
+            Self::Crashed => "crashed",
+            Self::Fault => "fault",
+            Self::Other => "failed",
+        };
+        word.to_owned()
+    }
+}
+
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    let mut lower = false;
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && lower {
+            out.push('_');
+        }
+        lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+        out.push(c.to_ascii_lowercase());
+    }
+    out
 }
 
 /// The failure in an output, or `None` when it is an answer.

@@ -9,6 +9,7 @@ pub mod forms;
 pub mod mac;
 pub mod net;
 pub mod output;
+pub mod parse;
 pub mod services;
 pub mod settings;
 pub mod software;

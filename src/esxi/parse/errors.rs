@@ -1,0 +1,262 @@
+//! Whether a text is an error that the command itself printed, told by the text alone: exit codes and standard
+//! error are often not known.
+
+use crate::esxi::failure::{Class, Failure, failure};
+use crate::esxi::forms::text::{label, lines};
+use crate::esxi::output::Output;
+
+/// A failure that nothing else can be mistaken for.
+pub fn reported(output: &Output, filtered: bool) -> Option<Failure> {
+    let both = format!("{}\n{}", output.stdout, output.stderr);
+    let make = |class, message: &str| Some(Failure { class, message: message.trim().to_owned() });
+    for line in both.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("Connect to ")
+            && let Some((host, _)) = rest.split_once(" failed")
+        {
+            let local = ["localhost", "127.0.0.1", "::1"].contains(&host);
+            return make(if local { Class::HostdDown } else { Class::Connection }, line);
+        }
+        if shell(line) {
+            let denied = line.ends_with("Permission denied");
+            return make(if denied { Class::PermissionDenied } else { Class::NotFound }, line);
+        }
+        if line == "Traceback (most recent call last):" || line.starts_with("Got no data from process") {
+            let last = both.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or(line);
+            return make(Class::Crashed, last);
+        }
+    }
+    let text = output.stdout.trim_start_matches(['\r', '\n']);
+    let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
+    if let Some(found) = dumped(text) {
+        return Some(found);
+    }
+    if let Some(name) = first.trim().strip_prefix('[').and_then(|r| r.strip_suffix(']'))
+        && (name.ends_with("Error")
+            || name.ends_with("Exception")
+            || name.ends_with("Warning")
+            || name.starts_with("Errno"))
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ')
+    {
+        let rest: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .skip_while(|l| l.is_empty())
+            .skip(1)
+            .filter(|l| !l.is_empty() && !l.starts_with("Please refer to the log file"))
+            .collect();
+        return make(Class::Software(name.replace(' ', "")), &rest.join(" "));
+    }
+    if first.trim_start().starts_with("Error: ") || first.trim() == "Error:" || first.trim() == "Errors:" {
+        let unindented = Output { stdout: text.trim_start().to_owned(), stderr: String::new(), code: 1, seconds: 0.0 };
+        return failure(&unindented).map(joined);
+    }
+    if first.trim_start().starts_with("Usage: ") && text.contains("cmd") {
+        return make(Class::UsageText, "the command was incomplete: it printed its usage");
+    }
+    let said = |l: &str| low_starts(l, STARTS) || low_has(l, PARTS);
+    if text.trim().is_empty()
+        && let Some(line) = output.stderr.lines().map(str::trim).find(|l| !l.is_empty())
+        && (said(line) || output.code != 0)
+    {
+        return make(class_of(line), &output.stderr.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    // `grep` that found nothing ends with 1.
+    if output.code != 0 && !(filtered && output.stderr.trim().is_empty()) {
+        let found = failure(output)?;
+        let class = if found.class == Class::Other { class_of(first.trim()) } else { found.class };
+        return Some(Failure { class, message: found.message });
+    }
+    None
+}
+
+/// A failure in a text that does not have the form of an answer: a sentence that says that something went wrong.
+pub fn sentence(text: &str) -> Option<Failure> {
+    let all = lines(text);
+    let first = all.first()?;
+    if !sounds_failed(first.body) || all.len() > 30 {
+        return None;
+    }
+    let message: Vec<&str> = all.iter().map(|l| l.body).collect();
+    Some(Failure { class: class_of(first.body), message: message.join(" ") })
+}
+
+/// Whether the first line of a text is such a sentence, and not the heading of a block.
+pub fn begins_failed(text: &str) -> bool {
+    let all = lines(text);
+    let Some(first) = all.first() else { return false };
+    let heads = all.get(1).is_some_and(|n| n.indent > first.indent && label(n.body).is_some());
+    !heads
+        && (low_starts(first.body, STARTS) || first.body.split_whitespace().count() > 3 && low_has(first.body, PARTS))
+        && !(first.indent > 0 && label(first.body).is_some_and(|(l, _)| !l.to_ascii_lowercase().ends_with("error")))
+}
+
+/// Whether a line says that something went wrong.
+pub fn sounds_failed(line: &str) -> bool {
+    low_starts(line, STARTS) || low_has(line, PARTS)
+}
+
+const STARTS: &[&str] = &[
+    "failed to ",
+    "failed:",
+    "failed.",
+    "failure",
+    "unable to ",
+    "could not ",
+    "couldn't ",
+    "cannot ",
+    "can't ",
+    "can not ",
+    "invalid ",
+    "unknown ",
+    "no such ",
+    "not found",
+    "error ",
+    "error:",
+    "errors:",
+    "sysinfo error",
+    "permission denied",
+    "access denied",
+    "operation not ",
+    "not supported",
+    "insufficient ",
+    "you do not have",
+    "missing ",
+    "unrecognized ",
+    "unsupported ",
+    "exception",
+    "runtime error",
+    "timed out",
+    "a general system error",
+    "operation failed",
+    "the operation is not",
+    "the operation failed",
+    "not enough ",
+    "no space left",
+    "connection refused",
+    "connection failure",
+    "device or resource busy",
+    "memoryerror",
+    "maintenance mode is already",
+    "(vim.",
+    "(vmodl.",
+    "vim.fault",
+    "vmodl.fault",
+    "unexpected ",
+    "unhandled ",
+    "malformed ",
+    "bad parameter",
+    "status: ",
+    "no value ",
+    "there is no ",
+    "no matching ",
+    "nothing found",
+    "login failed",
+    "not authenticated",
+    "the specified ",
+    "the requested ",
+    "an error ",
+    "an unknown error",
+    "the object ",
+    "instance of ",
+    "internal error",
+    "fault ",
+    "message: unable",
+    "not implemented",
+    "[errno",
+];
+
+const PARTS: &[&str] = &[
+    " not found",
+    " does not exist",
+    "doesn't exist",
+    "not supported",
+    " failed",
+    "failed:",
+    " not enabled",
+    " is not valid",
+    " is invalid",
+    "unable to ",
+    "could not ",
+    " cannot ",
+    "cannot be ",
+    "error:",
+    "errno ",
+    " denied",
+    " not permitted",
+    " already exists",
+    " in use",
+    " is busy",
+    " timed out",
+    " refused",
+    " not allowed",
+    " not loaded",
+    "no such ",
+    "not implemented",
+    " not available",
+    "unsupported",
+    " not installed",
+    " exceeded",
+    " is not configured",
+    "not a valid",
+    " unreachable",
+    " is not running",
+    "incorrect user name or password",
+    "is not in maintenance mode",
+    " error ",
+    " is not a ",
+    "no match",
+    " aborted",
+    " exception",
+    " is missing",
+];
+
+fn low_starts(line: &str, list: &[&str]) -> bool {
+    let low = line.trim_start().to_ascii_lowercase();
+    list.iter().any(|w| low.starts_with(w))
+}
+
+fn low_has(line: &str, list: &[&str]) -> bool {
+    let low = line.to_ascii_lowercase();
+    list.iter().any(|w| low.contains(w))
+}
+
+fn class_of(line: &str) -> Class {
+    let has = |parts: &[&str]| low_has(line, parts);
+    match () {
+        () if has(&["incorrect user name or password", "login failed", "invalid login", "not authenticated"]) => {
+            Class::Login
+        }
+        () if has(&["permission denied", "access denied", "not permitted", "do not have permission"]) => {
+            Class::PermissionDenied
+        }
+        () if has(&["connection refused", "connection failure", "connection timed out"]) => Class::Connection,
+        () if has(&["interpreter", "command not found"]) => Class::NotFound,
+        () => Class::Fault,
+    }
+}
+
+/// `sh: x: not found` and its like.
+fn shell(line: &str) -> bool {
+    let Some((who, rest)) = line.split_once(": ") else { return false };
+    let name = who.trim_start_matches('-').rsplit('/').next().unwrap_or("");
+    ["sh", "ash", "bash", "dash", "busybox", "zsh"].contains(&name)
+        && ["not found", "Permission denied", "No such file or directory"].iter().any(|w| rest.ends_with(w))
+}
+
+/// A fault as pyVmomi prints it: `(vim.fault.NotFound) {`.
+fn dumped(text: &str) -> Option<Failure> {
+    let first = text.lines().map(str::trim).find(|l| !l.is_empty())?;
+    let name = first.strip_prefix('(')?.split_once(')')?.0;
+    if !name.contains(".fault.") {
+        return None;
+    }
+    let said = text.lines().map(str::trim).find_map(|l| {
+        let value = l.strip_prefix("msg = ")?.trim_end_matches(',').trim_matches(['"', '\'']);
+        (!value.is_empty() && value != "<unset>" && value != "None").then(|| value.to_owned())
+    });
+    Some(Failure { class: Class::Fault, message: said.map_or_else(|| name.to_owned(), |s| format!("{name}: {s}")) })
+}
+
+fn joined(found: Failure) -> Failure {
+    Failure { message: found.message.split_whitespace().collect::<Vec<_>>().join(" "), ..found }
+}

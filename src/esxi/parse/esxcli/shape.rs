@@ -1,0 +1,198 @@
+//! From forms to JSON.
+
+use serde_json::{Map, Value};
+
+use crate::esxi::forms::FormError;
+use crate::esxi::forms::blocks::{Block, Entry};
+use crate::esxi::forms::table::{Table, is_ruler, laid, tables};
+use crate::esxi::forms::text::{Piece, label, lines, pieces};
+
+/// The error that a text is not what was expected, with its first line.
+pub fn refuse<T>(text: &str, problem: &'static str) -> Result<T, FormError> {
+    match lines(text).first() {
+        Some(line) => Err(line.error(problem)),
+        None => Err(FormError { line: 1, problem, text: String::new() }),
+    }
+}
+
+/// A bare value: a string, or an array of strings for several lines.
+pub fn bare(text: &str) -> Value {
+    let all = lines(text);
+    match all.as_slice() {
+        [one] => one.body.into(),
+        many => many.iter().map(|l| Value::from(l.body)).collect(),
+    }
+}
+
+/// A table, and its headings. Several tables with the same headings are one; others become an array of objects with
+/// `_heading` and `rows`.
+pub fn table_json(text: &str, cut: bool, known: &[&[&str]]) -> Result<(Value, Vec<String>), FormError> {
+    let mut all = tables(text, cut)?;
+    let headings = all.first().map(|t| t.headings.clone()).unwrap_or_default();
+    if all.iter().all(|t| t.headings == headings && t.title.is_none()) {
+        let rows = all.into_iter().flat_map(|t| t.rows).collect();
+        return Ok((rows_of(Table { title: None, headings: headings.clone(), rows }, known), headings));
+    }
+    if let [one] = all.as_mut_slice() {
+        let table = std::mem::take(one);
+        return Ok((rows_of(table, known), headings));
+    }
+    let parts = all.into_iter().map(|t| {
+        let mut map = Map::new();
+        map.insert("_heading".into(), t.title.clone().unwrap_or_default().into());
+        map.insert("rows".into(), rows_of(t, known));
+        Value::Object(map)
+    });
+    Ok((parts.collect(), headings))
+}
+
+fn rows_of(table: Table, known: &[&[&str]]) -> Value {
+    let width = table.rows.first().map_or(0, Vec::len);
+    let headings = match () {
+        () if !table.headings.is_empty() => table.headings,
+        () => fitting(width, known).unwrap_or_else(|| numbered(width)),
+    };
+    table.rows.into_iter().map(|row| object(&headings, row)).collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (1..=count).map(|n| format!("_{n}")).collect()
+}
+
+/// The one known heading line with as many headings as there are cells.
+fn fitting(count: usize, known: &[&[&str]]) -> Option<Vec<String>> {
+    let mut fit = known.iter().filter(|k| k.len() == count);
+    let found = fit.next().filter(|_| fit.next().is_none())?;
+    Some(found.iter().map(|h| (*h).to_owned()).collect())
+}
+
+fn object(headings: &[String], row: Vec<String>) -> Value {
+    let mut map = Map::new();
+    for (n, cell) in row.into_iter().enumerate() {
+        let mut key = headings.get(n).cloned().unwrap_or_else(|| format!("_{}", n + 1));
+        while map.contains_key(&key) {
+            key.push_str(&format!(" ({})", n + 1));
+        }
+        map.insert(key, cell.into());
+    }
+    Value::Object(map)
+}
+
+/// Rows without a ruler, as a filter leaves them: two or more blanks part the cells. A first line that has all the
+/// headings that the command prints is the heading line; otherwise the known heading line with as many headings.
+pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> Value {
+    let all: Vec<Vec<Piece>> =
+        lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| pieces(l.raw)).filter(|p| !p.is_empty()).collect();
+    let Some((first, rest)) = all.split_first() else { return Value::Array(Vec::new()) };
+    let heads = |m: &&str| first.iter().any(|p| p.text == **m);
+    if first.len() > 1 && !must.is_empty() && first[0].text == must[0] && must.iter().all(|m| heads(m)) {
+        let columns: Vec<(usize, usize)> = first.iter().map(|p| (p.start, p.end)).collect();
+        let headings: Vec<String> = first.iter().map(|p| p.text.clone()).collect();
+        return rest.iter().filter_map(|run| laid(run, &columns)).map(|row| object(&headings, row)).collect();
+    }
+    if words && let Some(found) = spaced(text) {
+        return found;
+    }
+    let row = |run: &Vec<Piece>| {
+        let headings = fitting(run.len(), known).unwrap_or_else(|| numbered(run.len()));
+        object(&headings, run.iter().map(|p| p.text.clone()).collect())
+    };
+    all.iter().map(row).collect()
+}
+
+/// Cells that a filter parted by single blanks (`awk '{print $1, $2}'`), where the ruler line counts them and every
+/// line has as many words.
+fn spaced(text: &str) -> Option<Value> {
+    let all = lines(text);
+    let at = all.iter().position(|l| is_ruler(l.raw)).filter(|at| *at == 1)?;
+    let words = |l: &str| l.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let headings = words(all[at - 1].body);
+    let count = words(all[at].body).len();
+    if headings.len() != count || !all[at + 1..].iter().all(|l| words(l.body).len() == count) {
+        return None;
+    }
+    Some(all[at + 1..].iter().map(|l| object(&headings, words(l.body))).collect())
+}
+
+/// Blocks: an array, or one object where only one was printed and the command does not list. With `labelled`, a
+/// heading line that is itself `Label: value` gives that label too.
+pub fn blocks_json(blocks: Vec<Block>, many: bool, labelled: bool) -> Value {
+    let mut all: Vec<Value> = blocks.into_iter().map(|b| block_json(b, labelled)).collect();
+    match all.len() {
+        0 if !many => Value::Object(Map::new()),
+        1 if !many => all.remove(0),
+        _ => Value::Array(all),
+    }
+}
+
+fn block_json(block: Block, labelled: bool) -> Value {
+    let mut map = Map::new();
+    if let Some(heading) = block.heading {
+        if labelled && let Some((name, value)) = label(&heading).filter(|(_, v)| !v.is_empty()) {
+            map.insert("_heading".into(), heading.as_str().into());
+            map.insert(name.to_owned(), value.into());
+        } else {
+            map.insert("_heading".into(), heading.into());
+        }
+    }
+    for (name, entry) in block.entries {
+        let value = match entry {
+            Entry::Text(text) => text.into(),
+            Entry::List(items) => items.into_iter().map(Value::from).collect(),
+            Entry::Blocks(nested) => blocks_json(nested, false, false),
+        };
+        map.insert(name, value);
+    }
+    Value::Object(map)
+}
+
+/// The JSON in a text (debug lines may stand before it), every value as its printed text. Python's own literals
+/// are read too.
+pub fn json(text: &str) -> Result<Value, FormError> {
+    let start = lines(text).into_iter().find(|l| l.body.starts_with(['[', '{', '"']));
+    let Some(start) = start else { return refuse(text, "no JSON") };
+    let body: Vec<&str> = text.lines().skip(start.number - 1).collect();
+    let body = body.join("\n");
+    let parsed = serde_json::from_str(&body).or_else(|_| serde_json::from_str(&from_python(&body)));
+    parsed.map(texts).or_else(|_| refuse(text, "not well-formed JSON"))
+}
+
+/// `True`, `False` and `None` outside of quotes in JSON's spelling.
+fn from_python(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut quoted = false;
+    while let Some(c) = rest.chars().next() {
+        if c == '\\' && quoted {
+            let two: String = rest.chars().take(2).collect();
+            out.push_str(&two);
+            rest = &rest[two.len()..];
+            continue;
+        }
+        quoted ^= c == '"';
+        let word =
+            [("True", "true"), ("False", "false"), ("None", "\"\"")].into_iter().find(|(p, _)| rest.starts_with(p));
+        match word.filter(|_| !quoted) {
+            Some((python, json)) => {
+                out.push_str(json);
+                rest = &rest[python.len()..];
+            }
+            None => {
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
+fn texts(value: Value) -> Value {
+    match value {
+        Value::Null => "".into(),
+        Value::Bool(b) => b.to_string().into(),
+        Value::Number(n) => n.to_string().into(),
+        Value::String(s) => s.trim().into(),
+        Value::Array(items) => items.into_iter().map(texts).collect(),
+        Value::Object(map) => map.into_iter().map(|(k, v)| (k, texts(v))).collect(),
+    }
+}

@@ -1,0 +1,142 @@
+//! What people copy along with an output and is no part of it: colours, a prompt line in front or behind, the
+//! seconds of `time`.
+
+use super::family::Invocation;
+
+/// The text without what stands around it, with the same line numbers: lines that are taken out become blank.
+pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
+    let mut lines: Vec<String> =
+        plain(text.trim_start_matches('\u{feff}')).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
+    // The prompt with the command, and the command's further lines when the terminal broke it.
+    if let Some(at) = lines.iter().position(|l| !l.trim().is_empty())
+        && let Some(typed) = prompt(&lines[at], invocation, command)
+    {
+        lines[at].clear();
+        let (wanted, mut typed) = (squeezed(command), squeezed(&typed));
+        let mut next = at + 1;
+        while typed != wanted
+            && wanted.starts_with(&typed)
+            && let Some(line) = lines.get_mut(next)
+            && !line.trim().is_empty()
+            && wanted.starts_with(&(typed.clone() + &squeezed(line)))
+        {
+            typed += &squeezed(line);
+            line.clear();
+            next += 1;
+        }
+    }
+    // A prompt behind the output: alone, or with the next command.
+    if let Some(at) = lines.iter().rposition(|l| !l.trim().is_empty())
+        && bare_prompt(lines[at].trim())
+    {
+        lines[at].clear();
+    }
+    if command.trim_start().starts_with("time ") {
+        let mut taken = 0;
+        for line in lines.iter_mut().rev().filter(|l| !l.trim().is_empty()) {
+            let word = line.split_whitespace().next().unwrap_or("");
+            if taken == 3 || !["real", "user", "sys"].contains(&word) {
+                break;
+            }
+            line.clear();
+            taken += 1;
+        }
+    }
+    let mut out = lines.join("\n");
+    out.push('\n');
+    out
+}
+
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// Text without the escape sequences of a terminal, and with lines that were overwritten kept as they ended.
+fn plain(text: &str) -> String {
+    if !text.contains('\u{1b}') {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            out.push(c);
+        } else if chars.next_if_eq(&'[').is_some() {
+            while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+        }
+    }
+    out
+}
+
+/// What was typed behind a prompt, when this line is one; the command alone counts too.
+fn prompt(line: &str, invocation: &Invocation, command: &str) -> Option<String> {
+    let line = line.trim();
+    if !command.trim().is_empty() && squeezed(line) == squeezed(command) {
+        return Some(line.to_owned());
+    }
+    let typed = behind_prompt(line)?.trim();
+    let first = super::invocation::invocation(typed).program;
+    (typed.is_empty() || first == invocation.program).then(|| typed.to_owned())
+}
+
+/// The text behind a shell's prompt: `[root@esx:~] `, `~ # `, `/vmfs/volumes # `, `root@esx:~# `, `# `, `$ `.
+fn behind_prompt(line: &str) -> Option<&str> {
+    if let Some(rest) = line.strip_prefix('[') {
+        let (inside, behind) = rest.split_once(']')?;
+        let plain = inside.contains('@') && !inside.chars().any(char::is_control);
+        return plain.then(|| behind.trim_start().trim_start_matches(['#', '$']).trim_start());
+    }
+    for mark in ["# ", "$ ", "> "] {
+        if let Some((before, behind)) = line.split_once(mark) {
+            let before = before.trim();
+            let folder = before.is_empty() || before == "~" || before.starts_with('/') && !before.contains(' ');
+            let user = before.contains('@') && !before.contains(' ');
+            if folder || user {
+                return Some(behind);
+            }
+        }
+    }
+    None
+}
+
+/// Whether a last line is nothing but a prompt.
+fn bare_prompt(line: &str) -> bool {
+    if ["~ #", "~#", "/ #"].contains(&line) {
+        return true;
+    }
+    line.starts_with('[')
+        && line.contains('@')
+        && line.contains(":")
+        && (line.ends_with(']') || line.ends_with("]#") || line.ends_with("] #"))
+        && !line.contains(' ')
+        || behind_prompt(line).is_some_and(|rest| {
+            let word = rest.split_whitespace().next().unwrap_or("");
+            !line.starts_with(['#', '$', '>']) && (word == "exit" || word == "esxcli")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::esxi::parse::invocation::invocation;
+
+    fn ready(command: &str, text: &str) -> String {
+        prepared(&invocation(command), command, text).trim().to_owned()
+    }
+
+    #[test]
+    fn prompts_are_taken_out() {
+        let c = "esxcli system maintenanceMode get";
+        for text in [
+            "[root@esx1:~] esxcli system maintenanceMode get\nEnabled\n[root@esx1:~] \n",
+            "~ # esxcli system maintenanceMode get\r\nEnabled\r\n~ # ",
+            "\u{1b}[01;32mroot@esx:~# esxcli system maintenanceMode get\nEnabled\n",
+            "esxcli system maintenanceMode get\nEnabled\n",
+            "[root@esx1:~] esxcli system mainten\nanceMode get\nEnabled\n",
+        ] {
+            assert_eq!(ready(c, text), "Enabled", "{text:?}");
+        }
+        assert_eq!(ready(c, "# a comment\n"), "# a comment");
+        assert_eq!(ready("time esxcli x get", "Enabled\nreal\t0m 1s\nuser 0m\nsys 0m\n"), "Enabled");
+    }
+}
