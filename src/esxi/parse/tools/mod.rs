@@ -1,6 +1,367 @@
 //! Everything on a host that is not esxcli: esxcfg-*, vim-cmd, partedUtil, vmkfstools and the busybox tools.
+//!
+//! What has no structure, sentences and progress, is `""` when nothing was printed, a string for one line and an
+//! array of strings for several (`text::sentences`). Rows that come with text around them stand under `_rows`.
 
-use super::family::Family;
+pub mod failure;
+pub mod form_dump;
+pub mod form_labels;
+pub mod form_sheet;
+pub mod form_tree;
+pub mod text;
+
+mod esxcfg;
+mod files;
+mod host;
+mod storage;
+mod vimcmd;
+mod vsish;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use super::family::{Family, Invocation};
+use crate::esxi::forms::FormError;
+
+pub use failure::failure_text;
+
+type Read = fn(&Invocation, &str) -> Result<Value, FormError>;
+type Matches = fn(&Invocation) -> bool;
+
+const fn family(
+    name: &'static str,
+    about: &'static str,
+    example: &'static str,
+    matches: Matches,
+    read: Read,
+) -> Family {
+    Family { name, about, example, matches, read }
+}
+
+/// The program without its folder; `vmkvsitools NAME` and `busybox NAME` run NAME.
+fn named(run: &Invocation, names: &[&str]) -> bool {
+    let name = match base(&run.program) {
+        "vmkvsitools" | "busybox" => run.args.first().map_or("", |a| base(a)),
+        name => name,
+    };
+    names.contains(&name)
+}
+
+fn base(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// Arguments without the word that names the program for `vmkvsitools` and `busybox`.
+fn unwrapped(run: &Invocation) -> Invocation {
+    let mut run = run.clone();
+    if matches!(base(&run.program), "vmkvsitools" | "busybox") && !run.args.is_empty() {
+        run.program = base(&run.args.remove(0)).to_owned();
+    } else if !run.program.starts_with("/etc/init.d/") {
+        run.program = base(&run.program).to_owned();
+    }
+    run
+}
+
+/// Wraps a reader so that it sees the program itself.
+macro_rules! on {
+    ($read:path) => {
+        |run, text| $read(&unwrapped(run), text)
+    };
+}
+
+/// A family for programs by name.
+macro_rules! tool {
+    ($name:literal, [$($program:literal),+], $about:literal, $example:literal, $read:path) => {
+        family($name, $about, $example, |run| named(run, &[$($program),+]), on!($read))
+    };
+}
 
 /// The families of this folder, in the order in which they are tried.
-pub const FAMILIES: &[Family] = &[];
+pub const FAMILIES: &[Family] = &[
+    tool!(
+        "esxcfg-vmknic",
+        ["esxcfg-vmknic"],
+        "-l: table of vmknics by its headings",
+        "esxcfg-vmknic -l",
+        esxcfg::vmknic
+    ),
+    tool!(
+        "esxcfg-nics",
+        ["esxcfg-nics"],
+        "-l: table of physical adapters by its headings",
+        "esxcfg-nics -l",
+        esxcfg::nics
+    ),
+    tool!(
+        "esxcfg-vswitch",
+        ["esxcfg-vswitch"],
+        "-l: array of switches, each with its port groups or ports under _rows",
+        "esxcfg-vswitch -l",
+        esxcfg::vswitch
+    ),
+    tool!("esxcfg-route", ["esxcfg-route"], "-l: table of routes by its headings", "esxcfg-route -l", esxcfg::route),
+    tool!(
+        "esxcfg-advcfg",
+        ["esxcfg-advcfg"],
+        "-g, -s: object of option and value; -l: rows of path, type, description",
+        "esxcfg-advcfg -g /Net/FollowHardwareMac",
+        esxcfg::advcfg
+    ),
+    tool!(
+        "esxcfg-module",
+        ["esxcfg-module"],
+        "-l: table; -g: object of enabled and options; -i: labels; -q: array of names",
+        "esxcfg-module -g ixgben",
+        esxcfg::module
+    ),
+    tool!(
+        "vmkload_mod",
+        ["vmkload_mod"],
+        "-l: table of modules; -s: labels of one",
+        "vmkload_mod -s igbn",
+        esxcfg::vmkload_mod
+    ),
+    tool!("esxcfg-dumppart", ["esxcfg-dumppart"], "-l: table by its headings", "esxcfg-dumppart -l", esxcfg::dumppart),
+    tool!("esxcfg-info", ["esxcfg-info"], "the dotted tree as nested objects", "esxcfg-info -n", esxcfg::info),
+    tool!(
+        "esxcfg-scsidevs",
+        ["esxcfg-scsidevs"],
+        "-c: table; -l: labelled blocks; -a, -m, -A: rows",
+        "esxcfg-scsidevs -c",
+        storage::scsidevs
+    ),
+    tool!(
+        "esxcfg-mpath",
+        ["esxcfg-mpath"],
+        "-b: array of devices with their paths under _rows; -l: labelled blocks; -L: rows",
+        "esxcfg-mpath -b",
+        storage::mpath
+    ),
+    tool!(
+        "esxcfg-volume",
+        ["esxcfg-volume"],
+        "-l: labelled blocks of snapshot volumes",
+        "esxcfg-volume -l",
+        storage::volume
+    ),
+    tool!("esxcfg-nas", ["esxcfg-nas"], "its lines", "esxcfg-nas -l", text::sentences),
+    tool!(
+        "esxcfg",
+        [
+            "esxcfg-hwiscsi",
+            "esxcfg-swiscsi",
+            "esxcfg-resgrp",
+            "esxcfg-rescan",
+            "esxcfg-ipsec",
+            "esxcfg-firewall",
+            "esxcfg-init",
+            "esxcfg-auth",
+            "esxcfg-fcoe",
+            "esxcfg-boot",
+            "esxcfg-dcui"
+        ],
+        "the other esxcfg tools: their lines",
+        "esxcfg-rescan -A",
+        text::sentences
+    ),
+    tool!(
+        "partedUtil",
+        ["partedUtil"],
+        "getptbl, get, setptbl: rows; showGuids: table",
+        "partedUtil getptbl /vmfs/devices/disks/mpx.vmhba0:C0:T0:L0",
+        storage::parted_util
+    ),
+    tool!(
+        "vmkfstools",
+        ["vmkfstools"],
+        "-P: labels of a file system; else its lines",
+        "vmkfstools -P /vmfs/volumes/datastore1",
+        storage::vmkfstools
+    ),
+    tool!("df", ["df"], "table of file systems by its headings", "df -h", storage::df),
+    tool!("vdf", ["vdf"], "object of its tables by their first headings", "vdf -h", storage::vdf),
+    tool!(
+        "vim-cmd",
+        ["vim-cmd", "vmware-vim-cmd"],
+        "object dumps nested; getallvms: table; snapshot.get: blocks; else lines",
+        "vim-cmd vmsvc/getallvms",
+        vimcmd::read
+    ),
+    tool!(
+        "vsish",
+        ["vsish"],
+        "blocks and almost-JSON as objects; nodes and values as text",
+        "vsish -e get /power/currentPolicy",
+        vsish::read
+    ),
+    tool!("lspci", ["lspci"], "-p: table; else rows of address, class, device, name", "lspci -p", host::lspci),
+    tool!("lsusb", ["lsusb"], "rows of bus, device, ID and name", "lsusb", host::lsusb),
+    tool!("vmkchdev", ["vmkchdev"], "rows of address, IDs, owner, name", "vmkchdev -l", text::words),
+    tool!("chkconfig", ["chkconfig"], "rows of service and on or off", "chkconfig --list", host::chkconfig),
+    tool!("ps", ["ps"], "table of worlds by its headings", "ps -c", host::ps),
+    tool!(
+        "esxtop",
+        ["esxtop", "resxtop"],
+        "-b: comma-separated values by their headings",
+        "esxtop -b -n 1",
+        host::esxtop
+    ),
+    tool!("net-stats", ["net-stats"], "-l: table of ports by its headings", "net-stats -l", host::net_stats),
+    tool!(
+        "ping",
+        ["vmkping", "ping", "ping6"],
+        "replies under _rows and the statistics by their words",
+        "vmkping 10.0.0.1",
+        host::ping
+    ),
+    tool!("ls", ["ls"], "array of names; -l: rows", "ls -l /bootbank", files::ls),
+    tool!("stat", ["stat"], "its labels", "stat /etc/vmware/esx.conf", files::stat),
+    tool!("du", ["du"], "rows of size and path", "du -sh /vmfs/volumes/datastore1", files::du),
+    tool!(
+        "checksum",
+        ["sha256sum", "sha1sum", "sha512sum", "md5sum", "sha384sum"],
+        "rows of sum and file",
+        "sha256sum /tmp/x.vib",
+        files::sums
+    ),
+    tool!(
+        "cat",
+        ["cat", "more", "less", "head", "tail", "grep", "egrep", "fgrep", "sort", "zcat", "strings"],
+        "known configuration files by their form, other files as lines",
+        "cat /etc/vmware/esx.conf",
+        files::cat
+    ),
+    tool!(
+        "labels",
+        ["smbiosDump", "net-dvs", "cim-diagnostic"],
+        "labels nested by their indentation",
+        "smbiosDump",
+        files::tree
+    ),
+    tool!("vmware", ["vmware"], "-v, -l: its lines", "vmware -vl", text::sentences),
+    family(
+        "init.d",
+        "what a service script said",
+        "/etc/init.d/hostd status",
+        |run| run.program.starts_with("/etc/init.d/") || run.program.starts_with("/etc/rc.d/init.d/"),
+        on!(text::sentences),
+    ),
+    tool!(
+        "lines",
+        [
+            "services.sh",
+            "uptime",
+            "date",
+            "hostname",
+            "uname",
+            "id",
+            "whoami",
+            "mount",
+            "nc",
+            "traceroute",
+            "nslookup",
+            "openssl",
+            "nicinfo.sh",
+            "vscsiStats",
+            "memstats",
+            "vm-support",
+            "auto-backup.sh",
+            "backup.sh",
+            "reboot",
+            "poweroff",
+            "halt",
+            "dcui",
+            "tcpdump-uw",
+            "pktcap-uw",
+            "iperf3",
+            "iperf",
+            "enum_instances",
+            "ssh",
+            "echo",
+            "time",
+            "watch",
+            "vmdumper",
+            "vmkerrcode",
+            "vmtar",
+            "hwclock",
+            "generate-certificates",
+            "firmwareConfig.py",
+            "pwqcheck",
+            "passwd",
+            "kill",
+            "find",
+            "wget",
+            "cp",
+            "mv",
+            "rm",
+            "mkdir",
+            "rmdir",
+            "ln",
+            "chmod",
+            "chown",
+            "touch",
+            "tar",
+            "gzip",
+            "gunzip",
+            "unzip",
+            "sed",
+            "awk",
+            "cut",
+            "wc",
+            "which",
+            "env",
+            "printenv",
+            "python",
+            "python3",
+            "sh",
+            "crontab",
+            "configstorecli",
+            "vmkmicrocode",
+            "dmesg",
+            "logger",
+            "sleep",
+            "sync",
+            "true",
+            "test",
+            "vmkbacktrace",
+            "vmkvsitools",
+            "ssacli",
+            "hpssacli",
+            "perccli",
+            "storcli",
+            "voma",
+            "vmfsfilelockinfo",
+            "dd",
+            "diff",
+            "readlink",
+            "pwd",
+            "cd",
+            "export",
+            "set",
+            "arp",
+            "netstat",
+            "ifconfig",
+            "route",
+            "swfw.sh",
+            "ntpq",
+            "ntpd",
+            "ntpdate",
+            "chronyc",
+            "nsxcli",
+            "summarize-dvfilter",
+            "lsof",
+            "sfcbd-watchdog",
+            "sfcbd"
+        ],
+        "its lines: a string for one, an array for several",
+        "uptime",
+        text::sentences
+    ),
+];
+
+/// The family that a command line belongs to.
+pub fn find(run: &Invocation) -> Option<&'static Family> {
+    FAMILIES.iter().find(|f| (f.matches)(run))
+}

@@ -1,0 +1,267 @@
+//! The object dumps of `vim-cmd` as JSON of printed texts: `(vim.host.Summary) {`, `key = value,`, lists in
+//! brackets. Quotes are notation and left out; everything else stays as printed, `<unset>` too. An object's type
+//! stands under `_type`, a line such as `Listsummary:` in front under `_heading`.
+
+use serde_json::{Map, Value};
+
+use super::text::{Line, put};
+use crate::esxi::forms::FormError;
+
+/// Deeper nesting than this is refused; hostd's own objects stay below 12.
+const DEPTH: usize = 64;
+
+/// Whether a dump begins on one of the lines.
+pub fn is_dump(lines: &[Line]) -> bool {
+    lines.iter().any(|l| starts(l.body()))
+}
+
+fn starts(body: &str) -> bool {
+    body.strip_prefix('(').and_then(|r| r.split_once(')')).is_some_and(|(kind, rest)| {
+        let rest = rest.trim();
+        !kind.is_empty()
+            && kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':'))
+            && (rest.is_empty() || rest.starts_with(['{', '[']))
+    })
+}
+
+/// Reads a dump, or several one after another (then an array). Lines in front are headings.
+pub fn read(lines: &[Line]) -> Result<Value, FormError> {
+    let Some(first) = lines.iter().position(|l| starts(l.body())) else {
+        return match lines.first() {
+            Some(line) => line.fail("no `(type) {` or `(type) [` at the beginning of a line"),
+            None => Ok(Value::Array(Vec::new())),
+        };
+    };
+    let text = lines[first..].iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
+    let mut reader = Reader { text: &text, at: 0, lines: &lines[first..] };
+    let mut all = Vec::new();
+    loop {
+        reader.blanks();
+        if reader.rest().is_empty() {
+            break;
+        }
+        if !all.is_empty() && !reader.rest().starts_with(['(', '{', '[']) {
+            return reader.fail("text behind the end of a dump");
+        }
+        all.push(reader.value(0)?);
+        reader.blanks();
+        reader.take(",");
+    }
+    let heading = lines[..first].iter().map(Line::body).filter(|b| !b.is_empty()).collect::<Vec<_>>().join("\n");
+    let value = if all.len() == 1 { all.pop().unwrap_or_default() } else { Value::Array(all) };
+    Ok(match value {
+        Value::Object(map) if !heading.is_empty() => {
+            Value::Object(std::iter::once(("_heading".to_owned(), heading.into())).chain(map).collect())
+        }
+        other => other,
+    })
+}
+
+/// Reads what a filter left of a dump: `key = value,` lines. A key that comes again begins another object; brackets
+/// alone are notation.
+pub fn members(lines: &[Line]) -> Option<Value> {
+    let mut objects: Vec<Map<String, Value>> = Vec::new();
+    for line in lines.iter().filter(|l| !l.blank()) {
+        let body = line.body();
+        if body.trim_matches(['{', '}', '[', ']', ',', ' ']).is_empty() || starts(body) {
+            continue;
+        }
+        let (key, value) = body.split_once(" = ").or_else(|| body.strip_suffix(" =").map(|k| (k, "")))?;
+        if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return None;
+        }
+        let value = value.trim().trim_end_matches(',').trim();
+        let bare = [('"', '"'), ('\'', '\'')].iter().find_map(|(a, b)| value.strip_prefix(*a)?.strip_suffix(*b));
+        let value = Value::from(bare.unwrap_or(value));
+        match objects.last_mut() {
+            Some(last) if !last.contains_key(key) => put(last, key, value),
+            _ => objects.push(Map::from_iter([(key.to_owned(), value)])),
+        }
+    }
+    match objects.len() {
+        0 => None,
+        1 => objects.pop().map(Value::Object),
+        _ => Some(objects.into_iter().map(Value::Object).collect()),
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    lines: &'a [Line<'a>],
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or("")
+    }
+
+    fn fail<T>(&self, problem: &'static str) -> Result<T, FormError> {
+        let before = self.text.get(..self.at).unwrap_or("").matches('\n').count();
+        match self.lines.get(before).or(self.lines.last()) {
+            Some(line) => line.fail(problem),
+            None => Err(FormError { line: 1, problem, text: String::new() }),
+        }
+    }
+
+    fn blanks(&mut self) {
+        self.at += self.rest().len() - self.rest().trim_start().len();
+    }
+
+    fn take(&mut self, word: &str) -> bool {
+        let found = self.rest().starts_with(word);
+        if found {
+            self.at += word.len();
+        }
+        found
+    }
+
+    fn until(&mut self, stop: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(stop).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, FormError> {
+        if depth > DEPTH {
+            return self.fail("nested too deep");
+        }
+        self.blanks();
+        if self.take("<unset>") {
+            return Ok("<unset>".into());
+        }
+        if self.take("(") {
+            let kind = self.until(|c| c == ')' || c == '\n').trim();
+            if !self.take(")") {
+                return self.fail("a type is not closed");
+            }
+            self.blanks();
+            return match self.rest().as_bytes().first() {
+                Some(b'{') => self.object(kind, depth),
+                Some(b'[') => self.list(depth),
+                _ => self.value(depth + 1),
+            };
+        }
+        match self.rest().as_bytes().first() {
+            None => self.fail("the text ends where a value should be"),
+            Some(b'{') => self.object("", depth),
+            Some(b'[') => self.list(depth),
+            Some(mark @ (b'"' | b'\'')) => self.quoted(char::from(*mark)).map(|s| s.trim().into()),
+            Some(_) => match self.until(|c| matches!(c, ',' | '\n' | '}' | ']')).trim() {
+                "" => self.fail("no value"),
+                word => Ok(word.into()),
+            },
+        }
+    }
+
+    fn object(&mut self, kind: &str, depth: usize) -> Result<Value, FormError> {
+        self.take("{");
+        let mut map = Map::new();
+        if !kind.is_empty() {
+            map.insert("_type".into(), kind.into());
+        }
+        loop {
+            self.blanks();
+            if self.take("}") {
+                return Ok(Value::Object(map));
+            }
+            let name = self.until(|c| matches!(c, '=' | '\n' | '}' | '{')).trim();
+            if name.is_empty() || name.contains(' ') || !self.take("=") {
+                return self.fail("a member without `name = `");
+            }
+            let value = self.value(depth + 1)?;
+            put(&mut map, name, value);
+            self.blanks();
+            self.take(",");
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, FormError> {
+        self.take("[");
+        let mut items = Vec::new();
+        loop {
+            self.blanks();
+            if self.take("]") {
+                return Ok(Value::Array(items));
+            }
+            items.push(self.value(depth + 1)?);
+            self.blanks();
+            self.take(",");
+        }
+    }
+
+    /// A quoted text. A quote ends it only where a value can end, so that a bare quote inside does not; a line break
+    /// and an escaped quote are the ones of the value.
+    fn quoted(&mut self, mark: char) -> Result<String, FormError> {
+        let start = self.at + 1;
+        let rest = self.text.get(start..).unwrap_or("");
+        let mut escaped = false;
+        for (at, c) in rest.char_indices() {
+            if c == '\\' && !escaped {
+                escaped = true;
+                continue;
+            }
+            if c == mark && !escaped && ends_value(&rest[at + 1..]) {
+                self.at = start + at + 1;
+                return Ok(unescape(&rest[..at], mark));
+            }
+            escaped = false;
+        }
+        self.fail("a text is not closed")
+    }
+}
+
+/// Only an escaped quote is resolved: a Windows path's backslashes are printed single.
+fn unescape(text: &str, mark: char) -> String {
+    text.replace(&format!("\\{mark}"), &mark.to_string())
+}
+
+/// Whether a value may have ended in front of this text: the end of a list, an object or the dump, another member,
+/// or, after a comma, another element. Looks at one name only, so that long texts stay quick.
+fn ends_value(rest: &str) -> bool {
+    let rest = rest.trim_start();
+    let (comma, rest) = match rest.strip_prefix(',') {
+        Some(after) => (true, after.trim_start()),
+        None => (false, rest),
+    };
+    if rest.is_empty() || rest.starts_with(['}', ']']) || comma && rest.starts_with(['"', '\'', '(', '<']) {
+        return true;
+    }
+    let name = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    name.len() < rest.len() && name.starts_with(" = ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::esxi::parse::{Invocation, tools::text};
+
+    fn dump(text: &str) -> Result<Value, FormError> {
+        read(&text::all_lines(&Invocation::default(), text))
+    }
+
+    #[test]
+    fn values_stay_as_printed() {
+        let text = "Listsummary:\n\n(vim.vm.Summary) {\n   vm = 'vim.VirtualMachine:7',\n   n = 007,\n   t = true, \n   note = \"a \"b\"\n\nc\",\n   l = (string) [\n      \"x\",\n      \"y\"\n   ],\n   e = (vim.A) [],\n   u = <unset>,\n   z = (vim.B) null\n}\n";
+        assert_eq!(
+            dump(text).unwrap(),
+            json!({"_heading": "Listsummary:", "_type": "vim.vm.Summary", "vm": "vim.VirtualMachine:7", "n": "007",
+                "t": "true", "note": "a \"b\"\n\nc", "l": ["x", "y"], "e": [], "u": "<unset>", "z": "null"})
+        );
+        assert_eq!(dump("(a) {\n k = 1\n}\n(a) {\n k = 2\n}\n").unwrap().as_array().unwrap().len(), 2);
+        assert_eq!(dump("(a) {\n k = 1\n").unwrap_err().line, 2);
+        assert_eq!(dump("(a) {\n k = 1\n}\noops\n").unwrap_err().line, 4);
+        assert!(dump(&"(a) [".repeat(5000)).is_err());
+    }
+
+    #[test]
+    fn filtered_members() {
+        let lines = |t| members(&text::all_lines(&Invocation::default(), t));
+        assert_eq!(lines("   a = \"x, y\",\n   b = 1,\n").unwrap(), json!({"a": "x, y", "b": "1"}));
+        assert_eq!(lines("a = 1,\na = 2\n").unwrap(), json!([{"a": "1"}, {"a": "2"}]));
+        assert_eq!(lines("no member\n"), None);
+    }
+}
