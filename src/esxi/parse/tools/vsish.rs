@@ -67,7 +67,7 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
         }
         let Some((_, map, last)) = stack.last_mut() else { return line.fail("text outside of the block") };
         match body.split_once(':') {
-            Some((label, value)) if !label.trim().is_empty() && !(label.starts_with('[') && last.is_some()) => {
+            Some((label, value)) if !label.trim().is_empty() && (last.is_none() || !label.starts_with('[')) => {
                 put(map, label.trim(), value.trim().into());
                 *last = Some(label.trim().to_owned());
             }
