@@ -145,6 +145,10 @@ pub fn chkconfig(run: &Invocation, text: &str) -> Result<Value, FormError> {
 /// `ps`: its table.
 pub fn ps(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
+    // a tree of worlds has marks in front of the numbers
+    if run.has("-J") || run.has("--tree") {
+        return text::list(run, text);
+    }
     if run.filtered() && !lines.first().is_some_and(|l| PS.is_heading(l.text)) {
         return Ok(lines.iter().map(|l| numbered(super::form_sheet::pieces(l.body()))).collect());
     }

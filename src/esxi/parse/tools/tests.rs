@@ -239,6 +239,14 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
             "SSH     on\nntpd    off\n",
             json!([{"_1": "SSH", "_2": "on"}, {"_1": "ntpd", "_2": "off"}]),
         ),
+        (
+            "lspci -v | grep 0200 -B 1",
+            "0000:01:00.0 Network controller: Maker Card [vmnic0]\n\t Class 0200: 8086:1521\n--\n0000:01:00.1 Network controller: Maker Card [vmnic1]\n\t Class 0200: 8086:1521\n",
+            json!([
+                {"_1": "0000:01:00.0", "_2": "Network controller", "_3": "Maker Card", "_4": "vmnic0", "Class 0200": "8086:1521"},
+                {"_1": "0000:01:00.1", "_2": "Network controller", "_3": "Maker Card", "_4": "vmnic1", "Class 0200": "8086:1521"}
+            ]),
+        ),
         ("cat /etc/vmware/esx.conf", "/a/b = \"x = y\"\n", json!({"/a/b": "x = y"})),
         ("reboot", "", json!("")),
     ] {

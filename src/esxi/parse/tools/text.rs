@@ -106,7 +106,8 @@ fn after_prompt(line: &str) -> Option<&str> {
 
 /// The lines that are not blank. A line of dots alone, where somebody left a part out, is no line of any form.
 pub fn lines<'a>(invocation: &Invocation, text: &'a str) -> Vec<Line<'a>> {
-    let dots = |l: &Line| matches!(l.body(), "..." | "[...]" | "…");
+    // `grep -A` and `-B` part their groups with two dashes
+    let dots = |l: &Line| matches!(l.body(), "..." | "[...]" | "…") || invocation.filtered() && l.body() == "--";
     all_lines(invocation, text).into_iter().filter(|l| !l.blank() && !dots(l)).collect()
 }
 
