@@ -24,9 +24,9 @@ const VMKNIC: Sheet = Sheet {
         opt("Port Group/DVPort", r"\S.*?"),
         opt("Port Group", r"\S.*?"),
         col("IP Family", r"IPv[46]"),
-        opt("IP Address", r"[0-9a-fA-F.:]+(?:%\S+)?(?:/\d+)?|N/A|::"),
-        opt("Netmask", r"(?:\d+\.){3}\d+|\d+|N/A"),
-        opt("Broadcast", r"(?:\d+\.){3}\d+|N/A"),
+        opt("IP Address", r"[0-9a-fA-FxX*.:]+(?:%\S+)?(?:/\d+)?|N/A"),
+        opt("Netmask", r"(?:[\dxX*]+\.){3}[\dxX*]+|\d+|N/A"),
+        opt("Broadcast", r"(?:[\dxX*]+\.){3}[\dxX*]+|N/A"),
         col("MAC Address", MAC),
         col("MTU", r"\d+"),
         opt("TSO MSS", r"\d+"),
@@ -220,6 +220,10 @@ pub fn advcfg(run: &Invocation, text: &str) -> Result<Value, FormError> {
             .strip_prefix("Value of ")
             .and_then(|r| r.split_once(" is ").or_else(|| r.strip_suffix(" is").map(|n| (n, ""))))
         else {
+            // `-q` prints the value alone
+            if asks(run, "--get", 'g') && !asks(run, "--quiet", 'q') && !run.filtered() {
+                return line.fail("not `Value of NAME is VALUE`");
+            }
             return text::sentences(run, text);
         };
         text::put(&mut map, name.trim(), value.trim().into());

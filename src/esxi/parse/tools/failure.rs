@@ -223,7 +223,7 @@ fn small(name: &str, lines: &[&str]) -> Option<(&'static str, String)> {
             && l.len() > name.len() + 2
             && reason(l).is_some()
     };
-    lines.iter().all(|l| bad(l)).then(|| (lines.first().and_then(|l| reason(l)).unwrap_or("failed"), lines.join("\n")))
+    lines.iter().all(bad).then(|| (lines.first().and_then(|l| reason(l)).unwrap_or("failed"), lines.join("\n")))
 }
 
 /// The class of a system's error text.

@@ -179,7 +179,11 @@ pub fn tree(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if !lines.iter().any(|l| TREE.split(l.body()).is_some()) {
         return text::sentences(run, text);
     }
+    let nodes = nest(&lines);
+    if nodes.iter().all(|n| TREE.split(n.line.body()).is_none() && !n.under.is_empty()) {
+        return TREE.read(&lines);
+    }
     let mut map = Map::new();
-    TREE.fill(&mut map, &nest(&lines), 0);
+    TREE.fill(&mut map, &nodes, 0);
     Ok(Value::Object(map))
 }

@@ -110,6 +110,14 @@ pub fn lspci(run: &Invocation, text: &str) -> Result<Value, FormError> {
     Ok(Value::Array(rows))
 }
 
+/// `vmware -v`, `-l`: their lines, each with the product in front.
+pub fn version(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    match text::lines(run, text).iter().find(|l| !l.body().starts_with("VMware ")) {
+        Some(line) if !run.filtered() => line.fail("not `VMware ESXi ...`"),
+        _ => text::sentences(run, text),
+    }
+}
+
 /// `lsusb`: `Bus`, `Device` and `ID` as labels, the name under `_1`.
 pub fn lsusb(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let pattern = compiled(&[r"Bus (\S+) Device (\S+): ID (\S+)\s*(.*)"]);
@@ -137,6 +145,10 @@ pub fn chkconfig(run: &Invocation, text: &str) -> Result<Value, FormError> {
 /// `ps`: its table.
 pub fn ps(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
+    // a tree of worlds has marks in front of the numbers
+    if run.has("-J") || run.has("--tree") {
+        return text::list(run, text);
+    }
     if run.filtered() && !lines.first().is_some_and(|l| PS.is_heading(l.text)) {
         return Ok(lines.iter().map(|l| numbered(super::form_sheet::pieces(l.body()))).collect());
     }
@@ -160,7 +172,7 @@ pub fn ping(run: &Invocation, text: &str) -> Result<Value, FormError> {
     }) {
         return text::sentences(run, text);
     }
-    let reply = compiled(&[r"(\d+) bytes from (\S+):\s*((?:[a-z_]+=\S+(?: ms)?,?\s*)*)(.*)"]);
+    let reply = compiled(&[r"(\d+) bytes from (\S+)[:,]\s+((?:[a-z_]+=\S+(?: ms)?,?\s*)*)(.*)"]);
     let mut map = Map::new();
     let mut rows: Vec<Value> = Vec::new();
     let mut others: Vec<Value> = Vec::new();

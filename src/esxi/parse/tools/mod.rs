@@ -240,7 +240,7 @@ pub const FAMILIES: &[Family] = &[
         "smbiosDump",
         files::tree
     ),
-    tool!("vmware", ["vmware"], "-v, -l: its lines", "vmware -vl", text::sentences),
+    tool!("vmware", ["vmware"], "-v, -l: its lines", "vmware -vl", host::version),
     family(
         "init.d",
         "what a service script said",

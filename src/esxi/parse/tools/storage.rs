@@ -290,9 +290,8 @@ pub fn vmkfstools(run: &Invocation, text: &str) -> Result<Value, FormError> {
             text::put(&mut map, "Capacity", value.trim().into());
         } else if labels.split(body).is_some() {
             labels.fill(&mut map, std::slice::from_ref(&node), 1);
-        } else if let Some((_, value)) = map
-            .iter_mut()
-            .rfind(|(k, v)| k.starts_with("Partitions spanned") && !v.as_str().is_some_and(|v| !v.is_empty()))
+        } else if let Some((_, value)) =
+            map.iter_mut().rfind(|(k, v)| k.starts_with("Partitions spanned") && v.as_str().is_none_or(str::is_empty))
         {
             // the indentation was lost: the lines under the label are the partitions
             match value {

@@ -147,6 +147,117 @@ fn every_family_takes_its_example_and_names_are_unique() {
     assert!(find(&invocation("esxcli network nic list")).is_none());
 }
 
+#[test]
+fn what_a_command_does_not_print_is_an_error_with_its_line() {
+    for (command, text, line) in [
+        (
+            "esxcfg-nics -l",
+            "Name    PCI          Driver      Link Speed      Duplex MAC Address       MTU    Description\nvmnic0 up\n",
+            2,
+        ),
+        ("esxcfg-vmknic -l", "hello\n", 1),
+        ("esxcfg-vswitch -l", "hello\n", 1),
+        ("esxcfg-scsidevs -c", "a b c\n", 1),
+        ("esxcfg-mpath -b", "hello\n", 1),
+        ("esxcfg-volume -l", "VMFS UUID/label: a/b\nhello\n", 2),
+        ("esxcfg-info -n", "\\==+Network :\nhello\n", 2),
+        ("esxcfg-advcfg -g /a/b", "hello\n", 1),
+        ("vim-cmd vmsvc/getallvms", "hello\n", 1),
+        ("vim-cmd hostsvc/hostsummary", "hello\n", 1),
+        ("vim-cmd vmsvc/get.summary 1", "(vim.vm.Summary) {\n   vm = 1,\n", 2),
+        ("vim-cmd vmsvc/snapshot.get 1", "hello\n", 1),
+        ("partedUtil getptbl x", "gpt\n1 2 3 4\nhello\n", 3),
+        ("vmkfstools -P x", "hello\n", 1),
+        ("df -h", "hello\n", 1),
+        ("vdf -h", "hello\n", 1),
+        ("lspci", "hello\n", 1),
+        ("vmware -v", "VMware ESXi 8.0\nhello\n", 2),
+        ("ls -l /", "hello\n", 1),
+        ("esxtop -b -n 1", "\"a\",\"b\"\n\"1\"\n", 2),
+        ("vsish -e get /x", "A {\n  b:1\n", 2),
+    ] {
+        let run = invocation(command);
+        let family = find(&run).unwrap();
+        let error = (family.read)(&run, text).expect_err(command);
+        assert_eq!(error.line, line, "{command}: {error}");
+    }
+}
+
+#[test]
+fn shapes_that_recorded_outputs_here_do_not_have() {
+    for (command, text, expected) in [
+        (
+            "esxcfg-vswitch -l",
+            "Switch Name  Num Ports  Used Ports  Uplinks\nmy switch    256        1\n  PortGroup Name  VLAN ID  Used Ports  Uplinks\n  Net 2           0        3           vmnic0,vmnic1\n",
+            json!([{"Switch Name": "my switch", "Num Ports": "256", "Used Ports": "1", "Uplinks": "",
+                "_rows": [{"PortGroup Name": "Net 2", "VLAN ID": "0", "Used Ports": "3", "Uplinks": "vmnic0,vmnic1"}]}]),
+        ),
+        (
+            "esxcfg-route -l",
+            "VMkernel Routes:\nNetwork   Netmask        Gateway       Interface\n10.0.0.0  255.255.255.0  Local Subnet  vmk0\n",
+            json!([{"Network": "10.0.0.0", "Netmask": "255.255.255.0", "Gateway": "Local Subnet", "Interface": "vmk0"}]),
+        ),
+        (
+            "vim-cmd vmsvc/getallvms",
+            "Skipping invalid VM '3'\nVmid  Name  File  Guest OS  Version  Annotation\n4   a [b]   [d 1] a [b]/a [b].vmx   otherGuest   vmx-10   one\n\n2 [x] three\n5   c   [d 1] c/c.vmtx   otherGuest   vmx-10\n",
+            json!([{"Vmid": "4", "Name": "a [b]", "File": "[d 1] a [b]/a [b].vmx", "Guest OS": "otherGuest", "Version": "vmx-10",
+                "Annotation": "one\n\n2 [x] three"},
+                {"Vmid": "5", "Name": "c", "File": "[d 1] c/c.vmtx", "Guest OS": "otherGuest", "Version": "vmx-10", "Annotation": ""}]),
+        ),
+        (
+            "vim-cmd vmsvc/snapshot.get 1",
+            "Get Snapshot:\n|-ROOT\n--Snapshot Name        : a\n--Snapshot Desciption  : x\ny: z\n--|-CHILD\n----Snapshot Name        : b\n",
+            json!([{"_heading": "|-ROOT", "Snapshot Name": "a", "Snapshot Desciption": "x\ny: z"},
+                {"_heading": "--|-CHILD", "Snapshot Name": "b"}]),
+        ),
+        (
+            "vdf -h",
+            "Tardisk   Space  Used\nsb.v00   150M  150M\n-----\nRamdisk   Size  Used Available Use% Mounted on\nroot   32M  3M  28M  10% --\n",
+            json!({"Tardisk": [{"Tardisk": "sb.v00", "Space": "150M", "Used": "150M"}],
+                "Ramdisk": [{"Ramdisk": "root", "Size": "32M", "Used": "3M", "Available": "28M", "Use%": "10%", "Mounted on": "--"}]}),
+        ),
+        (
+            "df -h",
+            "Filesystem   Size   Used Available Use% Mounted on\nVMFS-6      1.5T  10.0G      1.4T   1% /vmfs/volumes/my store\n",
+            json!([{"Filesystem": "VMFS-6", "Size": "1.5T", "Used": "10.0G", "Available": "1.4T", "Use%": "1%",
+                "Mounted on": "/vmfs/volumes/my store"}]),
+        ),
+        (
+            "esxcfg-volume -l",
+            "Scanning for VMFS-6 host activity (4096 bytes/HB, 1024 HBs).\nVMFS UUID/label: u/l\nCan mount: Yes\nExtent name: naa.1:1     range: 0 - 9 (MB)\n",
+            json!([{"_heading": "Scanning for VMFS-6 host activity (4096 bytes/HB, 1024 HBs).", "VMFS UUID/label": "u/l",
+                "Can mount": "Yes", "Extent name": "naa.1:1", "range": "0 - 9 (MB)"}]),
+        ),
+        (
+            "esxcfg-mpath -b",
+            "t10.A : Local Disk (t10.A)\n   vmhba1:C0:T0:L0 LUN:0 state:active Local HBA vmhba1 channel 0 target 0\n",
+            json!([{"_heading": "t10.A : Local Disk (t10.A)", "_rows": [{"_1": "vmhba1:C0:T0:L0", "LUN": "0",
+                "state": "active", "_2": "Local HBA vmhba1 channel 0 target 0"}]}]),
+        ),
+        (
+            "chkconfig --list",
+            "SSH     on\nntpd    off\n",
+            json!([{"_1": "SSH", "_2": "on"}, {"_1": "ntpd", "_2": "off"}]),
+        ),
+        (
+            "lspci -v | grep 0200 -B 1",
+            "0000:01:00.0 Network controller: Maker Card [vmnic0]\n\t Class 0200: 8086:1521\n--\n0000:01:00.1 Network controller: Maker Card [vmnic1]\n\t Class 0200: 8086:1521\n",
+            json!([
+                {"_1": "0000:01:00.0", "_2": "Network controller", "_3": "Maker Card", "_4": "vmnic0", "Class 0200": "8086:1521"},
+                {"_1": "0000:01:00.1", "_2": "Network controller", "_3": "Maker Card", "_4": "vmnic1", "Class 0200": "8086:1521"}
+            ]),
+        ),
+        ("cat /etc/vmware/esx.conf", "/a/b = \"x = y\"\n", json!({"/a/b": "x = y"})),
+        ("reboot", "", json!("")),
+    ] {
+        let run = invocation(command);
+        assert_eq!(parsed(&run, text), expected, "{command}");
+        // the same with the blanks that a paste puts before every line, and with carriage returns
+        let shifted = text.lines().map(|l| if l.is_empty() { String::from("\r\n") } else { format!(" {l}\r\n") });
+        assert_eq!(parsed(&run, &shifted.collect::<String>()), expected, "{command}, shifted");
+    }
+}
+
 /// Command lines of every form, for texts that nobody printed.
 const COMMANDS: &[&str] = &[
     "esxcfg-vmknic -l",

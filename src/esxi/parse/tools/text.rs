@@ -104,14 +104,21 @@ fn after_prompt(line: &str) -> Option<&str> {
         .then(|| rest.trim_start())
 }
 
-/// The lines that are not blank.
+/// The lines that are not blank. A line of dots alone, where somebody left a part out, is no line of any form.
 pub fn lines<'a>(invocation: &Invocation, text: &'a str) -> Vec<Line<'a>> {
+    // `grep -A` and `-B` part their groups with two dashes
+    let dots = |l: &Line| matches!(l.body(), "..." | "[...]" | "…") || invocation.filtered() && l.body() == "--";
+    all_lines(invocation, text).into_iter().filter(|l| !l.blank() && !dots(l)).collect()
+}
+
+/// The lines that are not blank, dots too.
+fn said<'a>(invocation: &Invocation, text: &'a str) -> Vec<Line<'a>> {
     all_lines(invocation, text).into_iter().filter(|l| !l.blank()).collect()
 }
 
 /// Sentences and progress: nothing is `""`, one line a string, several lines an array of strings.
 pub fn sentences(invocation: &Invocation, text: &str) -> Result<Value, FormError> {
-    let lines = lines(invocation, text);
+    let lines = said(invocation, text);
     Ok(match lines.as_slice() {
         [] => Value::from(""),
         [one] => Value::from(one.body()),
@@ -121,7 +128,7 @@ pub fn sentences(invocation: &Invocation, text: &str) -> Result<Value, FormError
 
 /// An array of the lines, however many there are.
 pub fn list(invocation: &Invocation, text: &str) -> Result<Value, FormError> {
-    Ok(lines(invocation, text).iter().map(|l| Value::from(l.body())).collect())
+    Ok(said(invocation, text).iter().map(|l| Value::from(l.body())).collect())
 }
 
 /// A row of cells without headings: keys `_1`, `_2`, ...

@@ -33,11 +33,37 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if verb == "vmsvc/get.datastores" || verb == "vmsvc/datastores" {
         return columns(&lines);
     }
-    match form_dump::members(&lines) {
-        Some(value) => Ok(value),
-        None => text::sentences(run, text),
+    match (form_dump::members(&lines), lines.first()) {
+        (Some(value), _) => Ok(value),
+        (None, Some(line)) if DUMPS.contains(&verb) => {
+            line.fail("no object dump `(type) {`, which this command prints")
+        }
+        _ => text::sentences(run, text),
     }
 }
+
+/// Commands that answer with an object dump and nothing else.
+const DUMPS: &[&str] = &[
+    "hostsvc/advopt/options",
+    "hostsvc/advopt/view",
+    "hostsvc/datastore/info",
+    "hostsvc/datastore/listsummary",
+    "hostsvc/hosthardware",
+    "hostsvc/hostsummary",
+    "hostsvc/net/info",
+    "hostsvc/runtimeinfo",
+    "hostsvc/vmotion/netconfig_get",
+    "vimsvc/auth/permissions",
+    "vimsvc/auth/roles",
+    "vimsvc/task_info",
+    "vimsvc/task_list",
+    "vmsvc/device.getdevices",
+    "vmsvc/get.config",
+    "vmsvc/get.guest",
+    "vmsvc/get.networks",
+    "vmsvc/get.runtime",
+    "vmsvc/get.summary",
+];
 
 const HEADINGS: &[&str] = &["Vmid", "Name", "File", "Guest OS", "Version", "Annotation"];
 

@@ -66,8 +66,9 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
             continue;
         }
         let Some((_, map, last)) = stack.last_mut() else { return line.fail("text outside of the block") };
-        match body.split_once(':') {
-            Some((label, value)) if !label.trim().is_empty() && !(label.starts_with('[') && last.is_some()) => {
+        // padded labels can hold a colon: `Volume: Unmap IOs      :6`
+        match body.split_once("  :").or_else(|| body.split_once(':')) {
+            Some((label, value)) if !label.trim().is_empty() && (last.is_none() || !label.starts_with('[')) => {
                 put(map, label.trim(), value.trim().into());
                 *last = Some(label.trim().to_owned());
             }
@@ -195,10 +196,10 @@ mod tests {
     #[test]
     fn blocks_almost_json_and_values() {
         let run = Invocation::default();
-        let text = "Info {\n   ID: 2\n   Name:a:b\n   Sub {\n      X:1\n   }\n   F:a filter {\n      L:[0]: 0x0\n      [1]: 0x1\n   }\n}\n";
+        let text = "Info {\n   ID: 2\n   Name:a:b\n   V: x    :6\n   Sub {\n      X:1\n   }\n   F:a filter {\n      L:[0]: 0x0\n      [1]: 0x1\n   }\n}\n";
         assert_eq!(
             read(&run, text).unwrap(),
-            json!({"_heading": "Info", "ID": "2", "Name": "a:b", "Sub": {"X": "1"},
+            json!({"_heading": "Info", "ID": "2", "Name": "a:b", "V: x": "6", "Sub": {"X": "1"},
                 "F": {"_heading": "a filter", "L": "[0]: 0x0\n[1]: 0x1"}})
         );
         let text = "{\n   \"a\" : 0x7,\n   \"b\" : [ 1, 2, ],\n   \"c\" : \"x\n\ny \"q\" z\n\",\n}\n";
