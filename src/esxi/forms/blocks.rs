@@ -42,7 +42,8 @@ pub struct Shape {
 const TEXTS: [&str; 3] = ["Description", "Message", "Release Notes"];
 
 /// Labels that are known to contain labels, for texts that lost their indentation.
-const INSIDE: [(&str, &[&str]); 3] = [
+const INSIDE: [(&str, &[&str]); 4] = [
+    ("DVPort", &["Client", "DVPortgroup ID", "In Use", "Port ID"]),
     ("Driver Info", &["Bus Info", "Driver", "Firmware Version", "Version"]),
     ("Trace", &["Received Bytes", "Host", "ICMP Seq", "TTL", "Round-trip Time", "Dup", "Detail"]),
     (
@@ -100,6 +101,8 @@ struct Reader<'l, 'a> {
     all: &'l [Line<'a>],
     shape: Shape,
     depth: usize,
+    /// The smallest indentation: where a terminal goes on with what it broke.
+    least: usize,
     out: Vec<Block>,
     /// Indentation of the labels of the current block.
     level: Option<usize>,
@@ -109,8 +112,9 @@ struct Reader<'l, 'a> {
 }
 
 fn read(all: &[Line<'_>], shape: Shape, depth: usize) -> Result<Vec<Block>, FormError> {
-    let mut reader = Reader { all, shape, depth, out: Vec::new(), level: None, first_label: None, open_text: false };
     let least = all.iter().map(|l| l.indent).min().unwrap_or(0);
+    let mut reader =
+        Reader { all, shape, depth, least, out: Vec::new(), level: None, first_label: None, open_text: false };
     // Headings that look like labels (`Object UUID: x`, `Controller Identify Info:`): each has labels under it.
     let labelled_headings = shape.headed != Some(false)
         && depth == 0
@@ -271,14 +275,15 @@ impl<'a> Reader<'_, 'a> {
             return true;
         }
         let line = &self.all[i];
-        !line.after_blank && i > 0 && self.all[i - 1].width() >= 60 && !line.raw.starts_with(' ')
+        !line.after_blank && i > 0 && self.all[i - 1].width() >= 60 + self.least && line.indent <= self.least
     }
 
     /// Adds a line to the value before it.
     fn more(&mut self, i: usize) -> usize {
         let (line, before) = (&self.all[i], &self.all[i.saturating_sub(1)]);
         let widest = self.all.iter().map(Line::width).max().unwrap_or(0);
-        let width = before.width();
+        let width = before.width() - self.least.min(before.width());
+        let widest = widest - self.least.min(widest);
         // Cut in mid-word where the line before fills the terminal. A blank at the very end is lost in a paste.
         let glue = match () {
             () if self.open_text => "\n",

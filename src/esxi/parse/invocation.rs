@@ -129,6 +129,8 @@ const TAKES_WORD: [&str; 30] = [
 pub struct Esxcli {
     /// The value of `--formatter`.
     pub formatter: Option<String>,
+    /// The values of `--format-param`.
+    pub params: Vec<String>,
     /// Namespaces and the command, for example `["network", "nic", "list"]`.
     pub path: Vec<String>,
     /// Everything behind them.
@@ -147,6 +149,11 @@ impl Esxcli {
                 out.formatter = Some(name.to_owned());
             } else if word == "--formatter" {
                 out.formatter = args.get(i + 1).cloned();
+            }
+            if let Some(param) = word.strip_prefix("--format-param=") {
+                out.params.push(param.to_owned());
+            } else if word == "--format-param" {
+                out.params.extend(args.get(i + 1).cloned());
             }
             i += if TAKES_WORD.contains(&word.as_str()) { 2 } else { 1 };
         }
