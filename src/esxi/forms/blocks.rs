@@ -39,7 +39,7 @@ pub struct Shape {
 }
 
 /// Labels whose value is a text, whatever its lines look like.
-const TEXTS: [&str; 3] = ["Description", "Message", "Release Notes"];
+const TEXTS: [&str; 5] = ["Description", "Message", "Release Notes", "String Value", "Default String Value"];
 
 /// Labels that are known to contain labels, for texts that lost their indentation.
 const INSIDE: [(&str, &[&str]); 4] = [
@@ -207,6 +207,14 @@ impl<'a> Reader<'_, 'a> {
             Some(_) if labelled_headings && line.indent == 0 => Ok(self.heading(i)),
             // A VM can be named `a: b`.
             Some(_) if known && under && next.is_some_and(|n| n.indent <= line.indent + 4) => Ok(self.heading(i)),
+            // localcli ends headings with a colon.
+            Some((_, ""))
+                if known
+                    && self.out.last().is_none_or(|b| !b.entries.is_empty())
+                    && next.is_some_and(|n| label(n.body).is_some()) =>
+            {
+                Ok(self.heading(i))
+            }
             Some((name, value)) => {
                 self.level = Some(line.indent);
                 Ok(self.entry(i, name, value))
@@ -261,7 +269,7 @@ impl<'a> Reader<'_, 'a> {
         let (Some(next), Some(block)) = (self.all.get(i + 1), self.out.last()) else { return false };
         self.shape.headed == Some(true)
             && level == 0
-            && self.all[i].after_blank
+            && (self.all[i].after_blank || self.all[i].body.ends_with(':'))
             && block.heading.is_some()
             && self.first_label.as_deref() == label(next.body).map(|(n, _)| n)
     }
@@ -275,7 +283,9 @@ impl<'a> Reader<'_, 'a> {
             return true;
         }
         let line = &self.all[i];
-        !line.after_blank && i > 0 && self.all[i - 1].width() >= 60 + self.least && line.indent <= self.least
+        !line.after_blank && i > 0 && self.all[i - 1].width() >= 60 + self.least
+            // The break can stand before a blank.
+            && line.indent <= self.least + 1
     }
 
     /// Adds a line to the value before it.
@@ -287,6 +297,7 @@ impl<'a> Reader<'_, 'a> {
         // Cut in mid-word where the line before fills the terminal. A blank at the very end is lost in a paste.
         let glue = match () {
             () if self.open_text => "\n",
+            () if line.indent > self.least => " ",
             () if width % 80 == 0 || (width == widest && width >= 79 && width != 79) => "",
             () => " ",
         };

@@ -226,8 +226,9 @@ fn formatted(
             let names =
                 |l: &str| l.split(',').all(|n| n.starts_with(|c: char| c.is_ascii_uppercase()) && !n.contains(' '));
             let headed = match &fields {
+                _ if !filter.cuts() => true,
                 Some(fields) => first.eq_ignore_ascii_case(fields),
-                None => !filter.cuts() || names(first),
+                None => names(first),
             };
             let text = match (headed, fields) {
                 (true, _) => text.into(),
@@ -252,7 +253,7 @@ fn formatted(
 /// The names that `--format-param=fields=A,B` asked for.
 fn fields(esxcli: &Esxcli) -> Option<String> {
     let value = esxcli.params.iter().find_map(|p| p.strip_prefix("fields="))?;
-    Some(value.trim_matches(['"', '\'']).trim_end_matches(',').split(',').map(str::trim).collect::<Vec<_>>().join(","))
+    Some(value.trim_matches(['"', '\'']).trim_end_matches(',').chars().filter(|c| !c.is_whitespace()).collect())
 }
 
 /// The known commands, and the forms by which all others are read.
