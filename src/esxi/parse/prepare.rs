@@ -5,8 +5,7 @@ use super::family::Invocation;
 
 /// The text without what stands around it, with the same line numbers: lines that are taken out become blank.
 pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
-    let mut lines: Vec<String> =
-        plain(text.trim_start_matches('\u{feff}')).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
+    let mut lines: Vec<String> = plain(&unspaced(text)).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
     // The prompt with the command (some copies have it twice), and its further lines when the terminal broke it.
     for _ in 0..2 {
         let Some(at) = lines.iter().position(|l| !l.trim().is_empty()) else { break };
@@ -46,6 +45,14 @@ pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
     let mut out = lines.join("\n");
     out.push('\n');
     out
+}
+
+/// Text without the invisible characters that web pages put into copies: blanks that do not break, widthless ones.
+fn unspaced(text: &str) -> String {
+    text.chars()
+        .filter(|c| !matches!(c, '\u{feff}' | '\u{200b}' | '\u{200c}' | '\u{200d}' | '\u{2060}'))
+        .map(|c| if c == '\u{a0}' { ' ' } else { c })
+        .collect()
 }
 
 fn squeezed(text: &str) -> String {

@@ -110,7 +110,7 @@ fn every_printed_word_arrives_and_every_row_counts() {
 #[test]
 fn damaged_copies_read_as_the_original() {
     type Damage = (&'static str, fn(&Recorded) -> String);
-    let damages: [Damage; 9] = [
+    let damages: [Damage; 10] = [
         ("crlf", |f| f.text.replace('\n', "\r\n")),
         ("a blank in front of each line", |f| f.text.lines().map(|l| format!(" {l}\n")).collect()),
         ("four blanks in front of each line", |f| f.text.lines().map(|l| format!("    {l}\n")).collect()),
@@ -119,6 +119,7 @@ fn damaged_copies_read_as_the_original() {
         ("no blanks behind lines", |f| f.text.lines().map(|l| format!("{}\n", l.trim_end())).collect()),
         ("prompts around it", |f| format!("[root@esx1:~] {}\n{}[root@esx1:~] \n", f.command, f.text)),
         ("an old prompt in front", |f| format!("~ # {}\n{}~ # \n", f.command, f.text)),
+        ("blanks of a web page", |f| format!("\u{feff}{}", f.text.replace("  ", "\u{a0}\u{a0}"))),
         ("blank lines around it", |f| format!("\n\n{}\n\n", f.text)),
     ];
     let mut wrong = Vec::new();
