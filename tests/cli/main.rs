@@ -13,6 +13,7 @@ mod kinds_system;
 mod netstack;
 mod openssh;
 mod output;
+mod parse;
 mod readonly;
 mod reads;
 mod validate;

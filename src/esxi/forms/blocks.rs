@@ -39,10 +39,11 @@ pub struct Shape {
 }
 
 /// Labels whose value is a text, whatever its lines look like.
-const TEXTS: [&str; 3] = ["Description", "Message", "Release Notes"];
+const TEXTS: [&str; 5] = ["Description", "Message", "Release Notes", "String Value", "Default String Value"];
 
 /// Labels that are known to contain labels, for texts that lost their indentation.
-const INSIDE: [(&str, &[&str]); 3] = [
+const INSIDE: [(&str, &[&str]); 4] = [
+    ("DVPort", &["Client", "DVPortgroup ID", "In Use", "Port ID"]),
     ("Driver Info", &["Bus Info", "Driver", "Firmware Version", "Version"]),
     ("Trace", &["Received Bytes", "Host", "ICMP Seq", "TTL", "Round-trip Time", "Dup", "Detail"]),
     (
@@ -100,6 +101,8 @@ struct Reader<'l, 'a> {
     all: &'l [Line<'a>],
     shape: Shape,
     depth: usize,
+    /// The smallest indentation: where a terminal goes on with what it broke.
+    least: usize,
     out: Vec<Block>,
     /// Indentation of the labels of the current block.
     level: Option<usize>,
@@ -109,8 +112,9 @@ struct Reader<'l, 'a> {
 }
 
 fn read(all: &[Line<'_>], shape: Shape, depth: usize) -> Result<Vec<Block>, FormError> {
-    let mut reader = Reader { all, shape, depth, out: Vec::new(), level: None, first_label: None, open_text: false };
     let least = all.iter().map(|l| l.indent).min().unwrap_or(0);
+    let mut reader =
+        Reader { all, shape, depth, least, out: Vec::new(), level: None, first_label: None, open_text: false };
     // Headings that look like labels (`Object UUID: x`, `Controller Identify Info:`): each has labels under it.
     let labelled_headings = shape.headed != Some(false)
         && depth == 0
@@ -203,6 +207,14 @@ impl<'a> Reader<'_, 'a> {
             Some(_) if labelled_headings && line.indent == 0 => Ok(self.heading(i)),
             // A VM can be named `a: b`.
             Some(_) if known && under && next.is_some_and(|n| n.indent <= line.indent + 4) => Ok(self.heading(i)),
+            // localcli ends headings with a colon.
+            Some((_, ""))
+                if known
+                    && self.out.last().is_none_or(|b| !b.entries.is_empty())
+                    && next.is_some_and(|n| label(n.body).is_some()) =>
+            {
+                Ok(self.heading(i))
+            }
             Some((name, value)) => {
                 self.level = Some(line.indent);
                 Ok(self.entry(i, name, value))
@@ -257,7 +269,7 @@ impl<'a> Reader<'_, 'a> {
         let (Some(next), Some(block)) = (self.all.get(i + 1), self.out.last()) else { return false };
         self.shape.headed == Some(true)
             && level == 0
-            && self.all[i].after_blank
+            && (self.all[i].after_blank || self.all[i].body.ends_with(':'))
             && block.heading.is_some()
             && self.first_label.as_deref() == label(next.body).map(|(n, _)| n)
     }
@@ -271,17 +283,21 @@ impl<'a> Reader<'_, 'a> {
             return true;
         }
         let line = &self.all[i];
-        !line.after_blank && i > 0 && self.all[i - 1].width() >= 60 && !line.raw.starts_with(' ')
+        !line.after_blank && i > 0 && self.all[i - 1].width() >= 60 + self.least
+            // The break can stand before a blank.
+            && line.indent <= self.least + 1
     }
 
     /// Adds a line to the value before it.
     fn more(&mut self, i: usize) -> usize {
         let (line, before) = (&self.all[i], &self.all[i.saturating_sub(1)]);
         let widest = self.all.iter().map(Line::width).max().unwrap_or(0);
-        let width = before.width();
+        let width = before.width() - self.least.min(before.width());
+        let widest = widest - self.least.min(widest);
         // Cut in mid-word where the line before fills the terminal. A blank at the very end is lost in a paste.
         let glue = match () {
             () if self.open_text => "\n",
+            () if line.indent > self.least => " ",
             () if width % 80 == 0 || (width == widest && width >= 79 && width != 79) => "",
             () => " ",
         };

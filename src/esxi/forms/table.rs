@@ -149,24 +149,30 @@ pub fn cells(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
         return None;
     }
     let chars: Vec<char> = line.chars().collect();
-    if let Some(row) = ruled(&chars, columns) {
+    if let Some(row) = ruled(&chars, columns, usize::MAX) {
         return Some(row);
     }
     if !line.is_ascii() {
         // Positions counted in bytes: every character is as wide as its bytes.
         let wide: Vec<char> =
             line.chars().flat_map(|c| std::iter::once(c).chain(std::iter::repeat_n('\0', c.len_utf8() - 1))).collect();
-        if let Some(row) = ruled(&wide, columns) {
+        if let Some(row) = ruled(&wide, columns, usize::MAX) {
             return Some(row);
         }
+    }
+    // A ruler that was made shorter in its place: two blanks before the next column are enough.
+    if let Some(row) = ruled(&chars, columns, 2) {
+        return Some(row);
     }
     laid(&pieces(line), columns)
 }
 
-/// The cells where every gap of the ruler is blank in the line too.
-fn ruled(chars: &[char], columns: &[(usize, usize)]) -> Option<Vec<String>> {
+/// The cells where every gap of the ruler is blank in the line too: all of it, or so many characters at its end.
+fn ruled(chars: &[char], columns: &[(usize, usize)], gap: usize) -> Option<Vec<String>> {
     let blank = |i: usize| chars.get(i).is_none_or(|c| c.is_whitespace());
-    if !(0..columns[0].0).all(blank) || !columns.windows(2).all(|w| (w[0].1..w[1].0).all(blank)) {
+    if !(0..columns[0].0).all(blank)
+        || !columns.windows(2).all(|w| (w[0].1.max(w[1].0.saturating_sub(gap))..w[1].0).all(blank))
+    {
         return None;
     }
     let end = |n: usize| columns.get(n + 1).map_or(chars.len(), |next| next.0).min(chars.len());

@@ -84,11 +84,21 @@ pub fn sentence(text: &str) -> Option<Failure> {
 pub fn begins_failed(text: &str) -> bool {
     let all = lines(text);
     let Some(first) = all.first() else { return false };
-    let heads = all.get(1).is_some_and(|n| n.indent > first.indent && label(n.body).is_some());
-    !heads
-        && (low_starts(first.body, STARTS) || first.body.split_whitespace().count() > 3 && low_has(first.body, PARTS))
-        && !(first.indent > 0 && label(first.body).is_some_and(|(l, _)| !l.to_ascii_lowercase().ends_with("error")))
+    if all.get(1).is_some_and(|n| n.indent > first.indent && label(n.body).is_some()) {
+        return false;
+    }
+    // Labels, perhaps without their indentation: `Fault Domain Id: x`, `Reason: not supported`.
+    let labels = first.indent > 0 || all.len() > 1 && all.iter().all(|l| label(l.body).is_some());
+    if let Some((name, _)) = label(first.body)
+        && labels
+    {
+        return low_starts(name, PLAIN) || name.to_ascii_lowercase().ends_with(" error");
+    }
+    low_starts(first.body, STARTS) || first.body.split_whitespace().count() > 3 && low_has(first.body, PARTS)
 }
+
+/// Beginnings that no label has.
+const PLAIN: &[&str] = &["failed to ", "unable to ", "could not ", "couldn't ", "cannot ", "can't ", "error"];
 
 /// Whether a line says that something went wrong.
 pub fn sounds_failed(line: &str) -> bool {
@@ -99,7 +109,6 @@ const STARTS: &[&str] = &[
     "failed to ",
     "failed:",
     "failed.",
-    "failure",
     "unable to ",
     "could not ",
     "couldn't ",
@@ -145,7 +154,6 @@ const STARTS: &[&str] = &[
     "unhandled ",
     "malformed ",
     "bad parameter",
-    "status: ",
     "no value ",
     "there is no ",
     "no matching ",
@@ -156,10 +164,8 @@ const STARTS: &[&str] = &[
     "the requested ",
     "an error ",
     "an unknown error",
-    "the object ",
     "instance of ",
     "internal error",
-    "fault ",
     "message: unable",
     "not implemented",
     "[errno",

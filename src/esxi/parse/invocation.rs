@@ -7,8 +7,10 @@ use super::family::Invocation;
 enum Token {
     Word(String),
     Pipe,
-    /// `;`, `&&`, `||`, `&` or a line break: another command.
+    /// `;`, `&&`, `&` or a line break: another command.
     Next,
+    /// `||`: a command for the case that this one fails.
+    Or,
     /// `>`, `<`, `>>`, `2>&1` and so on; the word behind it is a file when the flag says so.
     Redirect(bool),
 }
@@ -16,8 +18,12 @@ enum Token {
 /// Takes a command line apart. Of several commands one after the other the last one counts.
 pub fn invocation(command: &str) -> Invocation {
     let mut commands: Vec<Vec<Vec<String>>> = vec![vec![Vec::new()]];
-    let mut skip = false;
+    let (mut skip, mut other) = (false, false);
     for token in tokens(command) {
+        other = matches!(token, Token::Or) || other && token != Token::Next;
+        if other {
+            continue;
+        }
         let Some(pipe) = commands.last_mut() else { break };
         match token {
             Token::Word(_) if skip => skip = false,
@@ -28,7 +34,7 @@ pub fn invocation(command: &str) -> Invocation {
             }
             Token::Pipe => pipe.push(Vec::new()),
             Token::Redirect(file) => skip = file,
-            Token::Next => commands.push(vec![Vec::new()]),
+            Token::Next | Token::Or => commands.push(vec![Vec::new()]),
         }
     }
     let mut parts = commands.into_iter().rev().find(|c| c.iter().any(|p| !p.is_empty())).unwrap_or_default();
@@ -67,7 +73,7 @@ fn unwrapped(words: Vec<String>) -> Vec<String> {
     loop {
         match rest {
             [w, tail @ ..]
-                if tail.first().is_some()
+                if !tail.is_empty()
                     && (variable(w) || matches!(w.as_str(), "time" | "sudo" | "exec" | "$" | "#" | "~")) =>
             {
                 rest = tail;
@@ -129,6 +135,8 @@ const TAKES_WORD: [&str; 30] = [
 pub struct Esxcli {
     /// The value of `--formatter`.
     pub formatter: Option<String>,
+    /// The values of `--format-param`.
+    pub params: Vec<String>,
     /// Namespaces and the command, for example `["network", "nic", "list"]`.
     pub path: Vec<String>,
     /// Everything behind them.
@@ -147,6 +155,11 @@ impl Esxcli {
                 out.formatter = Some(name.to_owned());
             } else if word == "--formatter" {
                 out.formatter = args.get(i + 1).cloned();
+            }
+            if let Some(param) = word.strip_prefix("--format-param=") {
+                out.params.push(param.to_owned());
+            } else if word == "--format-param" {
+                out.params.extend(args.get(i + 1).cloned());
             }
             i += if TAKES_WORD.contains(&word.as_str()) { 2 } else { 1 };
         }
@@ -199,7 +212,7 @@ fn tokens(command: &str) -> Vec<Token> {
             '|' => {
                 close(&mut word, &mut out);
                 if chars.next_if_eq(&'|').is_some() {
-                    out.push(Token::Next);
+                    out.push(Token::Or);
                 } else {
                     chars.next_if_eq(&'&');
                     out.push(Token::Pipe);
@@ -261,6 +274,7 @@ mod tests {
             [words(&["head", "-3"])]
         );
         assert_eq!(invocation("cd /tmp; esxcli system version get").args[0], "system");
+        assert_eq!(invocation("esxcli vm process list | grep x || true").filters.len(), 1);
         assert_eq!(invocation(""), Invocation::default());
     }
 

@@ -5,12 +5,11 @@ use super::family::Invocation;
 
 /// The text without what stands around it, with the same line numbers: lines that are taken out become blank.
 pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
-    let mut lines: Vec<String> =
-        plain(text.trim_start_matches('\u{feff}')).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
-    // The prompt with the command, and the command's further lines when the terminal broke it.
-    if let Some(at) = lines.iter().position(|l| !l.trim().is_empty())
-        && let Some(typed) = prompt(&lines[at], invocation, command)
-    {
+    let mut lines: Vec<String> = plain(&unspaced(text)).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
+    // The prompt with the command (some copies have it twice), and its further lines when the terminal broke it.
+    for _ in 0..2 {
+        let Some(at) = lines.iter().position(|l| !l.trim().is_empty()) else { break };
+        let Some(typed) = prompt(&lines[at], invocation, command) else { break };
         lines[at].clear();
         let (wanted, mut typed) = (squeezed(command), squeezed(&typed));
         let mut next = at + 1;
@@ -25,26 +24,35 @@ pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
             next += 1;
         }
     }
-    // A prompt behind the output: alone, or with the next command.
+    // What was typed next, and all behind it; then a prompt that stands alone.
+    if let Some(at) = lines.iter().position(|l| next_command(l.trim())) {
+        lines[at..].iter_mut().for_each(String::clear);
+    }
     if let Some(at) = lines.iter().rposition(|l| !l.trim().is_empty())
         && bare_prompt(lines[at].trim())
     {
         lines[at].clear();
     }
     if command.trim_start().starts_with("time ") {
-        let mut taken = 0;
-        for line in lines.iter_mut().rev().filter(|l| !l.trim().is_empty()) {
+        for (taken, line) in lines.iter_mut().rev().filter(|l| !l.trim().is_empty()).enumerate() {
             let word = line.split_whitespace().next().unwrap_or("");
             if taken == 3 || !["real", "user", "sys"].contains(&word) {
                 break;
             }
             line.clear();
-            taken += 1;
         }
     }
     let mut out = lines.join("\n");
     out.push('\n');
     out
+}
+
+/// Text without the invisible characters that web pages put into copies: blanks that do not break, widthless ones.
+fn unspaced(text: &str) -> String {
+    text.chars()
+        .filter(|c| !matches!(c, '\u{feff}' | '\u{200b}' | '\u{200c}' | '\u{200d}' | '\u{2060}'))
+        .map(|c| if c == '\u{a0}' { ' ' } else { c })
+        .collect()
 }
 
 fn squeezed(text: &str) -> String {
@@ -71,8 +79,11 @@ fn plain(text: &str) -> String {
 /// What was typed behind a prompt, when this line is one; the command alone counts too.
 fn prompt(line: &str, invocation: &Invocation, command: &str) -> Option<String> {
     let line = line.trim();
-    if !command.trim().is_empty() && squeezed(line) == squeezed(command) {
-        return Some(line.to_owned());
+    if !command.trim().is_empty()
+        && let Some(before) = squeezed(line).strip_suffix(&squeezed(command))
+        && (before.is_empty() || before.len() < 120 && before.ends_with(['#', '$', '%', '>', ']']))
+    {
+        return Some(command.to_owned());
     }
     let typed = behind_prompt(line)?.trim();
     let first = super::invocation::invocation(typed).program;
@@ -97,6 +108,14 @@ fn behind_prompt(line: &str) -> Option<&str> {
         }
     }
     None
+}
+
+/// Whether a line is a prompt of 6.0 and later with a command behind it.
+fn next_command(line: &str) -> bool {
+    let Some((inside, behind)) = line.strip_prefix('[').and_then(|r| r.split_once(']')) else { return false };
+    let at = inside.find('@').unwrap_or(0);
+    let path = inside.rfind(':').map_or("", |i| &inside[i + 1..]);
+    at > 0 && at < inside.len() && (path == "~" || path.starts_with('/')) && behind.starts_with(' ')
 }
 
 /// Whether a last line is nothing but a prompt.
@@ -128,10 +147,16 @@ mod tests {
     fn prompts_are_taken_out() {
         let c = "esxcli system maintenanceMode get";
         for text in [
+            "% esxcli system maintenanceMode get\nEnabled\n",
+            "[root@esx1:/tmp] esxcli system maintenanceMode get\nEnabled\n[root@esx1:/tmp] ls -l\ntotal 3\n",
+            "[root@esx1:~] esxcli system maintenanceMode get\n[root@esx1:~] esxcli system maintenanceMode get\nEnabled\n",
             "[root@esx1:~] esxcli system maintenanceMode get\nEnabled\n[root@esx1:~] \n",
             "~ # esxcli system maintenanceMode get\r\nEnabled\r\n~ # ",
             "\u{1b}[01;32mroot@esx:~# esxcli system maintenanceMode get\nEnabled\n",
             "esxcli system maintenanceMode get\nEnabled\n",
+            "% esxcli system maintenanceMode get\nEnabled\n",
+            "[root@esx1:/tmp] esxcli system maintenanceMode get\nEnabled\n[root@esx1:/tmp] ls -l\ntotal 3\n",
+            "[root@esx1:~] esxcli system maintenanceMode get\n[root@esx1:~] esxcli system maintenanceMode get\nEnabled\n",
             "[root@esx1:~] esxcli system mainten\nanceMode get\nEnabled\n",
         ] {
             assert_eq!(ready(c, text), "Enabled", "{text:?}");

@@ -110,11 +110,7 @@ fn every_printed_word_arrives_and_every_row_counts() {
 #[test]
 fn damaged_copies_read_as_the_original() {
     type Damage = (&'static str, fn(&Recorded) -> String);
-    let each = |f: &Recorded, change: &dyn Fn(&str) -> String| {
-        f.text.lines().map(change).collect::<Vec<_>>().join("\n") + "\n"
-    };
-    let _ = each;
-    let damages: [Damage; 9] = [
+    let damages: [Damage; 10] = [
         ("crlf", |f| f.text.replace('\n', "\r\n")),
         ("a blank in front of each line", |f| f.text.lines().map(|l| format!(" {l}\n")).collect()),
         ("four blanks in front of each line", |f| f.text.lines().map(|l| format!("    {l}\n")).collect()),
@@ -123,6 +119,7 @@ fn damaged_copies_read_as_the_original() {
         ("no blanks behind lines", |f| f.text.lines().map(|l| format!("{}\n", l.trim_end())).collect()),
         ("prompts around it", |f| format!("[root@esx1:~] {}\n{}[root@esx1:~] \n", f.command, f.text)),
         ("an old prompt in front", |f| format!("~ # {}\n{}~ # \n", f.command, f.text)),
+        ("blanks of a web page", |f| format!("\u{feff}{}", f.text.replace("  ", "\u{a0}\u{a0}"))),
         ("blank lines around it", |f| format!("\n\n{}\n\n", f.text)),
     ];
     let mut wrong = Vec::new();
@@ -260,5 +257,134 @@ fn another_commands_output_is_refused_with_its_line() {
     ] {
         let got = parse(command, &Output::ok(text));
         assert!(got.as_ref().is_err_and(|e| e.to_string().contains("line 1")), "{command}: {got:?}");
+    }
+}
+
+mod properties {
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    use super::super::esxcli::known::KNOWN;
+    use super::super::tools;
+    use super::*;
+
+    /// Pieces of real outputs, to get deeper than random text does.
+    fn scraps() -> impl Strategy<Value = String> {
+        let scrap = prop_oneof![
+            Just("Name  Version  Vendor\n".to_owned()),
+            Just("----  -------  ------\n".to_owned()),
+            Just("   Label: value\n".to_owned()),
+            Just("         Inner: \n".to_owned()),
+            Just("heading\n".to_owned()),
+            Just("\n".to_owned()),
+            Just("Error: ".to_owned()),
+            Just(" [NoMatchError]\n".to_owned()),
+            Just("[root@esx:~] ".to_owned()),
+            Just("<output><root><list type=\"string\">".to_owned()),
+            Just("structure[0].A.B.string=".to_owned()),
+            Just("{\"a\": [".to_owned()),
+            Just("\u{1b}[0m\t\r\n--\n".to_owned()),
+            "[ -~]{0,60}\n",
+            "\\PC{0,20}",
+        ];
+        proptest::collection::vec(scrap, 0..14).prop_map(|s| s.concat())
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        "[A-Za-z0-9][A-Za-z0-9._/()@-]{0,9}"
+    }
+
+    /// A cell or a value: words parted by single blanks, or nothing.
+    fn phrase() -> impl Strategy<Value = String> {
+        proptest::collection::vec(word(), 0..4).prop_map(|w| w.join(" "))
+    }
+
+    /// A table as esxcli prints it; columns with a flag are right-aligned.
+    fn printed(columns: &[(String, bool)], rows: &[Vec<String>]) -> String {
+        let widths: Vec<usize> = columns
+            .iter()
+            .enumerate()
+            .map(|(n, (name, _))| rows.iter().map(|r| r[n].len()).chain([name.len()]).max().unwrap())
+            .collect();
+        let last = columns.len() - 1;
+        let line = |cells: Vec<&str>| {
+            let padded = cells.iter().zip(&widths).zip(columns).map(|((cell, width), (_, right))| {
+                if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+        };
+        let mut out = line(columns.iter().map(|c| c.0.as_str()).collect());
+        let dashes = |n: usize| "-".repeat(if n == last && !columns[n].1 { columns[n].0.len() } else { widths[n] });
+        out += &((0..=last).map(dashes).collect::<Vec<_>>().join("  ") + "\n");
+        for row in rows {
+            out += &line(row.iter().map(String::as_str).collect());
+        }
+        out
+    }
+
+    fn table() -> impl Strategy<Value = (Vec<(String, bool)>, Vec<Vec<String>>)> {
+        (2usize..7).prop_flat_map(|n| {
+            let columns = proptest::collection::vec(any::<bool>(), n).prop_map(|flags| {
+                flags.into_iter().enumerate().map(|(n, right)| (format!("Column {n}"), right)).collect::<Vec<_>>()
+            });
+            // The first cell is never empty: a row of blanks is no row.
+            let row = (word(), proptest::collection::vec(phrase(), n - 1))
+                .prop_map(|(first, rest)| std::iter::once(first).chain(rest).collect::<Vec<_>>());
+            (columns, proptest::collection::vec(row, 1..6))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_any_family_panic(text in scraps(), n in any::<prop::sample::Index>(), pipe in 0usize..5) {
+            let pipe = ["", " | grep x", " | head -3", " | awk '{print $1}'", " | grep -A3 y"][pipe];
+            let known = KNOWN[n.index(KNOWN.len())].path;
+            let mut commands = vec![format!("esxcli {known}{pipe}"), format!("esxcli some thing list{pipe}")];
+            for formatter in ["csv", "xml", "keyvalue", "json"] {
+                commands.push(format!("esxcli --formatter={formatter} {known}{pipe}"));
+            }
+            commands.extend(tools::FAMILIES.iter().map(|f| format!("{}{pipe}", f.example)));
+            for command in commands {
+                let _ = parse(&command, &Output::ok(text.as_str()));
+            }
+        }
+
+        #[test]
+        fn no_command_line_panics(command in "\\PC{0,40}", text in "\\PC{0,40}") {
+            let _ = parse(&command, &Output::ok(text.as_str()));
+            let _ = parse(&format!("esxcli {command}"), &Output::ok(text));
+        }
+
+        #[test]
+        fn a_printed_table_comes_back((columns, rows) in table()) {
+            let text = printed(&columns, &rows);
+            let expected: Vec<Value> = rows.iter().map(|row| {
+                let cells = columns.iter().zip(row).map(|((name, _), cell)| (name.clone(), json!(cell)));
+                Value::Object(cells.collect::<Map<_, _>>())
+            }).collect();
+            prop_assert_eq!(answer("esxcli any thing list", &text), Ok(Value::Array(expected)), "{}", text);
+        }
+
+        #[test]
+        fn printed_blocks_come_back(blocks in proptest::collection::vec((word(), proptest::collection::vec(phrase(), 4), phrase()), 1..5)) {
+            let mut text = String::new();
+            let mut expected = Vec::new();
+            for (n, (heading, values, inner)) in blocks.iter().enumerate() {
+                if n > 0 {
+                    text += "\n";
+                }
+                text += &format!("{heading}\n");
+                let mut map = Map::from_iter([("_heading".to_owned(), json!(heading))]);
+                for (n, value) in values.iter().enumerate() {
+                    text += &format!("   Label {n}: {value}\n");
+                    map.insert(format!("Label {n}"), json!(value));
+                }
+                text += &format!("   Nested: \n         Inner: {inner}\n         Other: x\n   Last: 1\n");
+                map.insert("Nested".into(), json!({"Inner": inner, "Other": "x"}));
+                map.insert("Last".into(), json!("1"));
+                expected.push(Value::Object(map));
+            }
+            prop_assert_eq!(answer("esxcli any thing list", &text), Ok(Value::Array(expected)), "{}", text);
+        }
     }
 }

@@ -12,7 +12,9 @@ pub fn asked(invocation: &Invocation, text: &str) -> Option<Value> {
     if !Esxcli::new(&invocation.args).help {
         return None;
     }
-    let all = lines(text);
+    let mut all = lines(text);
+    let least = all.iter().map(|l| l.indent).min()?;
+    all.iter_mut().for_each(|l| l.indent -= least);
     if !all.first()?.body.starts_with("Usage:") {
         return None;
     }

@@ -33,7 +33,9 @@ pub fn read(invocation: &Invocation, text: &str) -> Result<Value, FormError> {
     if text.trim().is_empty() {
         return Ok(nothing(&esxcli, known, filter));
     }
-    if filter == Filter::Words {
+    let version = esxcli.path.is_empty() && ["--version", "-v", "-V"].iter().any(|o| invocation.has(o));
+    // A welcome message may say anything, also that access is denied.
+    if filter == Filter::Words || version || esxcli.name() == "system welcomemsg get" {
         return Ok(bare(&text));
     }
     let ask = Ask { esxcli: &esxcli, known, filter };
@@ -219,7 +221,25 @@ fn formatted(
             if !trimmed.lines().next().unwrap_or("").contains(',') {
                 return if begins_failed(text) { refuse(text, "no csv") } else { line(text) };
             }
-            csv::structures(text).map(|mut rows| match rows.len() {
+            let fields = fields(esxcli);
+            let first = trimmed.lines().next().unwrap_or("").trim_end_matches(',');
+            let names =
+                |l: &str| l.split(',').all(|n| n.starts_with(|c: char| c.is_ascii_uppercase()) && !n.contains(' '));
+            let headed = match &fields {
+                _ if !filter.cuts() => true,
+                Some(fields) => first.eq_ignore_ascii_case(fields),
+                None => names(first),
+            };
+            let text = match (headed, fields) {
+                (true, _) => text.into(),
+                (false, Some(fields)) => format!("{fields},\n{text}"),
+                (false, None) => {
+                    let count = first.split(',').count();
+                    let names: Vec<String> = (1..=count).map(|n| format!("_{n}")).collect();
+                    format!("{},\n{text}", names.join(","))
+                }
+            };
+            csv::structures(&text).map(|mut rows| match rows.len() {
                 1 if one => rows.remove(0),
                 _ => Value::Array(rows),
             })
@@ -228,6 +248,12 @@ fn formatted(
         _ => any(&Ask { esxcli, known: None, filter }, text),
     };
     read.or_else(cut)
+}
+
+/// The names that `--format-param=fields=A,B` asked for.
+fn fields(esxcli: &Esxcli) -> Option<String> {
+    let value = esxcli.params.iter().find_map(|p| p.strip_prefix("fields="))?;
+    Some(value.trim_matches(['"', '\'']).trim_end_matches(',').chars().filter(|c| !c.is_whitespace()).collect())
 }
 
 /// The known commands, and the forms by which all others are read.

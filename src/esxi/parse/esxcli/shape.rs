@@ -84,8 +84,8 @@ pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> V
     let all: Vec<Vec<Piece>> =
         lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| pieces(l.raw)).filter(|p| !p.is_empty()).collect();
     let Some((first, rest)) = all.split_first() else { return Value::Array(Vec::new()) };
-    let heads = |m: &&str| first.iter().any(|p| p.text == **m);
-    if first.len() > 1 && !must.is_empty() && first[0].text == must[0] && must.iter().all(|m| heads(m)) {
+    let heads = |m: &&str| first.iter().any(|p| p.text == *m);
+    if first.len() > 1 && !must.is_empty() && first[0].text == must[0] && must.iter().all(heads) {
         let columns: Vec<(usize, usize)> = first.iter().map(|p| (p.start, p.end)).collect();
         let headings: Vec<String> = first.iter().map(|p| p.text.clone()).collect();
         return rest.iter().filter_map(|run| laid(run, &columns)).map(|row| object(&headings, row)).collect();
