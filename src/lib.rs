@@ -7,6 +7,8 @@
 pub mod cli;
 pub mod engine;
 pub mod esxi;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inventory;
 pub mod playbook;
 pub mod report;

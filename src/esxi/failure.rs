@@ -12,6 +12,24 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// The message; where the host printed none, what its form says (recorded on 8.0: error-profile-update-memoryerror
+    /// has a class and not a word).
+    pub fn said(&self) -> String {
+        if !self.message.trim().is_empty() {
+            return self.message.clone();
+        }
+        match &self.class {
+            Class::Software(name) => format!("[{name}] without a message"),
+            Class::UnknownCommand => "unknown command".into(),
+            Class::Usage | Class::UsageText => "a usage error without a message".into(),
+            Class::HostdDown => "hostd does not answer".into(),
+            Class::NotFound => "the shell does not know the program".into(),
+            Class::Other => "it failed without a message".into(),
+        }
+    }
+}
+
 /// Kinds of failure, told apart by form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Class {
@@ -104,6 +122,8 @@ mod tests {
         // 8.0/error-profile-update-memoryerror
         let f = failure(&out(" [MemoryError]\n Please refer to the log file for more details.\n", 1)).unwrap();
         assert_eq!(f, Failure { class: Class::Software("MemoryError".into()), message: String::new() });
+        assert_eq!(f.said(), "[MemoryError] without a message");
+        assert_eq!(failure(&out("", 127)).unwrap().said(), "the shell does not know the program");
         // 5.x/error-hostd-down-connection-failure
         assert_eq!(
             failure(&out("Connect to localhost failed: Connection failure\n", 1)).unwrap().class,
