@@ -61,6 +61,17 @@ pub fn failure(output: &Output) -> Option<Failure> {
     if text.contains("Connect to localhost failed") || output.stderr.contains("Connect to localhost failed") {
         return make(Class::HostdDown, "Connect to localhost failed: Connection failure".into());
     }
+    // The title of a record is a name that somebody gave. Errors and usage texts are followed by an empty line or by
+    // deeper lines (recorded: error-missing-required-three), a title by `   Label: value`.
+    let titled = output.code == 0
+        && text
+            .lines()
+            .nth(1)
+            .and_then(|l| l.strip_prefix("   "))
+            .is_some_and(|l| !l.starts_with(' ') && l.contains(':'));
+    if titled && (first.starts_with("Error: ") || first.starts_with("Usage: ")) {
+        return None;
+    }
     if let Some(rest) = first.strip_prefix("Error: ") {
         let mut message = rest.to_owned();
         for line in text.lines().skip(1).take_while(|l| l.starts_with("       ")) {
@@ -133,6 +144,9 @@ mod tests {
         assert_eq!(failure(&out("Cannot use _ALL_DS as default datastore.\n", 1)).unwrap().class, Class::Other);
         assert_eq!(failure(&out("Usage: esxcli network {cmd} [cmd options]\n", 0)).unwrap().class, Class::UsageText);
         assert!(failure(&out("Enabled\n", 0)).is_none());
+        // A vSwitch of that name.
+        assert!(failure(&out("Error: x\n   Name: Error: x\n   Class: cswitch\n", 0)).is_none());
+        assert!(failure(&out("Error: x\n\n", 0)).is_some());
         assert!(failure(&out("", 0)).is_none());
     }
 }
