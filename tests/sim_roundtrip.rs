@@ -21,12 +21,12 @@ use serde_json::{Value, json};
 const CASES: u64 = 12;
 
 /// Runs a check on random hosts of every release.
-fn every(check: impl Fn(&mut Host, &mut Dice)) {
+fn every(check: impl Fn(&mut Host)) {
     for release in RELEASES {
         for case in 0..CASES {
             let mut dice = Dice::new(release, case);
             let mut host = Host::random(release, &mut dice);
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut host, &mut dice)));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut host)));
             assert!(outcome.is_ok(), "release {release}, case {case}: see above\n{:#}", host.value["net"]);
         }
     }
@@ -42,7 +42,7 @@ fn text(value: &Value) -> &str {
 
 #[test]
 fn vmknics_their_addresses_and_tags() {
-    every(|host, _| {
+    every(|host| {
         let wanted = host.value["net"]["vmks"].as_array().unwrap().clone();
         let groups = host.value["net"]["portgroups"].as_array().unwrap().clone();
         let read = net::vmknics(&host.says(&["esxcli", "network", "ip", "interface", "list"])).unwrap();
@@ -85,7 +85,7 @@ fn vmknics_their_addresses_and_tags() {
 
 #[test]
 fn switches_port_groups_and_their_security() {
-    every(|host, _| {
+    every(|host| {
         let switches = host.value["net"]["vswitches"].as_array().unwrap().clone();
         let read = net::vswitches(&host.says(&["esxcli", "network", "vswitch", "standard", "list"])).unwrap();
         let got: Vec<Value> = read.iter().map(|v| json!([v.name, v.mtu, v.cdp, v.uplinks])).collect();
@@ -123,7 +123,7 @@ fn switches_port_groups_and_their_security() {
 
 #[test]
 fn nics_stacks_routes_and_names() {
-    every(|host, _| {
+    every(|host| {
         let nics = host.value["nics"].as_array().unwrap().clone();
         let read = net::nics(&host.says(&["esxcli", "network", "nic", "list"])).unwrap();
         assert_eq!(read.len(), nics.len());
@@ -162,7 +162,7 @@ fn nics_stacks_routes_and_names() {
 
 #[test]
 fn modules_services_and_the_firewall() {
-    every(|host, _| {
+    every(|host| {
         let rows = forms::table(&host.says(&["esxcli", "system", "module", "list"])).unwrap();
         let got: Vec<[&str; 3]> =
             rows.iter().map(|r| ["Name", "Is Loaded", "Is Enabled"].map(|c| r[c].as_str())).collect();
@@ -201,7 +201,7 @@ fn modules_services_and_the_firewall() {
 
 #[test]
 fn settings_of_all_three_worlds() {
-    every(|host, dice| {
+    every(|host| {
         let said = host.says(&["esxcli", "system", "settings", "advanced", "list"]);
         let read: BTreeMap<_, _> = settings::advanced(&said).unwrap().into_iter().map(|o| (o.path, o)).collect();
         let set = host.value["advanced"].as_object().unwrap().clone();
@@ -227,13 +227,12 @@ fn settings_of_all_three_worlds() {
             assert_eq!(dump.find("value").unwrap().text(), text(&want), "{key}");
             assert_eq!(dump.find("key").unwrap().text(), key);
         }
-        let _ = dice;
     });
 }
 
 #[test]
 fn software_accounts_and_datastores() {
-    every(|host, _| {
+    every(|host| {
         let mut vibs = host.value["image"]["vibs"].as_array().unwrap().clone();
         let read =
             software::installed(forms::table(&host.says(&["esxcli", "software", "vib", "list"])).unwrap()).unwrap();
@@ -267,7 +266,7 @@ fn software_accounts_and_datastores() {
 
 #[test]
 fn the_first_round_trip() {
-    every(|host, _| {
+    every(|host| {
         let identify = Identify::default();
         let mut seen = Outputs::default();
         for command in identify.commands() {

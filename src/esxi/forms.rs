@@ -18,6 +18,11 @@ pub struct FormError {
     pub text: String,
 }
 
+/// More columns, or a longer line of headings, than any table of ESXi has (the widest known have some 20 columns and
+/// 250 characters). Every row repeats the headings: without a limit a short text could fill the memory.
+const MAX_COLUMNS: usize = 100;
+const MAX_HEADINGS: usize = 4096;
+
 fn fail<T>(line: usize, problem: &'static str, text: &str) -> Result<T, FormError> {
     Err(FormError { line, problem, text: text.to_owned() })
 }
@@ -48,6 +53,9 @@ pub fn table(text: &str) -> Result<Vec<Record>, FormError> {
             _ if *c == '-' => columns.push((i, i + 1)),
             _ => {}
         }
+    }
+    if columns.len() > MAX_COLUMNS || lines[0].1.len() > MAX_HEADINGS {
+        return fail(lines[0].0 + 1, "more columns or longer headings than any table has", lines[0].1);
     }
     let heading: Vec<char> = lines[0].1.chars().collect();
     let names: Vec<String> = cells(&heading, &columns);
@@ -183,5 +191,14 @@ Mount Point                                        Volume Name  UUID            
     fn what_is_no_table_is_an_error_with_its_line() {
         assert_eq!(table("hello\nworld\n").unwrap_err().line, 1);
         assert!(table("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_short_text_cannot_fill_the_memory_with_columns() {
+        let bomb =
+            |columns: usize| format!("{}\n{}\n{}", "aa ".repeat(columns), "-- ".repeat(columns), "x\n".repeat(6000));
+        assert!(table(&bomb(4000)).unwrap_err().problem.contains("columns"));
+        assert_eq!(table(&bomb(20)).unwrap().len(), 6000);
+        assert!(table(&format!("{}\n--\nx\n", "a".repeat(9000))).is_err());
     }
 }

@@ -43,7 +43,7 @@ pub struct Target {
 /// All of them. A new one is a line here, its body in one of the files beside this one, and its name in
 /// `fuzz/Cargo.toml`; a test compares the lists.
 pub static TARGETS: &[Target] = &[
-    Target { name: "forms", seeds: &[Seed::Recorded(&[""])], rounds: 6000, run: esxi::forms },
+    Target { name: "forms", seeds: &[Seed::Recorded(&[""])], rounds: 4000, run: esxi::forms },
     Target {
         name: "vimdump",
         seeds: &[Seed::Recorded(&["advopt"]), Seed::Texts(dump::SEEDS)],
@@ -53,7 +53,7 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "failure",
         seeds: &[Seed::Recorded(&["error", "vib-install", "vib-remove", "component", "help"])],
-        rounds: 2500,
+        rounds: 1500,
         run: esxi::failure,
     },
     Target {
@@ -65,7 +65,7 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "net",
         seeds: &[Seed::Recorded(&["network", "firewall"]), Seed::Texts(esxi::NET)],
-        rounds: 3000,
+        rounds: 2000,
         run: esxi::net,
     },
     Target {
@@ -77,7 +77,7 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "words",
         seeds: &[Seed::Recorded(&["initd", "uname", "services-sh"]), Seed::Texts(esxi::WORDS)],
-        rounds: 3000,
+        rounds: 1500,
         run: esxi::words,
     },
     Target { name: "bundle", seeds: &[Seed::Bundles], rounds: 5000, run: files::bundle },
@@ -85,8 +85,8 @@ pub static TARGETS: &[Target] = &[
     Target { name: "known_hosts", seeds: &[Seed::Texts(files::KNOWN_HOSTS)], rounds: 1500, run: files::known_hosts },
     Target { name: "key_file", seeds: &[Seed::Texts(files::KEY_FILES)], rounds: 4000, run: files::key_file },
     Target { name: "ssh_config", seeds: &[Seed::Texts(files::SSH_CONFIGS)], rounds: 1000, run: files::ssh_config },
-    Target { name: "inventory", seeds: &[Seed::Texts(files::INVENTORIES)], rounds: 1500, run: files::inventory },
-    Target { name: "host_list", seeds: &[Seed::Texts(files::HOST_LISTS)], rounds: 800, run: files::host_list },
+    Target { name: "inventory", seeds: &[Seed::Texts(files::INVENTORIES)], rounds: 900, run: files::inventory },
+    Target { name: "host_list", seeds: &[Seed::Texts(files::HOST_LISTS)], rounds: 400, run: files::host_list },
     Target {
         name: "playbook",
         seeds: &[
@@ -94,20 +94,20 @@ pub static TARGETS: &[Target] = &[
             Seed::Files(&["playbooks/clone-fixup.yml"]),
             Seed::Texts(playbooks::PLAYBOOKS),
         ],
-        rounds: 2500,
+        rounds: 1500,
         run: playbooks::playbook,
     },
-    Target { name: "template", seeds: &[Seed::Texts(playbooks::TEMPLATES)], rounds: 1500, run: playbooks::template },
-    Target { name: "steps", seeds: &[Seed::Recorded(&[""])], rounds: 700, run: playbooks::steps },
-    Target { name: "frame", seeds: &[Seed::Texts(streams::FRAMES)], rounds: 1500, run: streams::frame },
-    Target { name: "journal", seeds: &[Seed::Texts(streams::JOURNALS)], rounds: 800, run: streams::journal },
+    Target { name: "template", seeds: &[Seed::Texts(playbooks::TEMPLATES)], rounds: 700, run: playbooks::template },
+    Target { name: "steps", seeds: &[Seed::Recorded(&[""])], rounds: 350, run: playbooks::steps },
+    Target { name: "frame", seeds: &[Seed::Texts(streams::FRAMES)], rounds: 900, run: streams::frame },
+    Target { name: "journal", seeds: &[Seed::Texts(streams::JOURNALS)], rounds: 500, run: streams::journal },
     Target {
         name: "identify",
         seeds: &[Seed::Recorded(&["uname", "bootbank", "process", "hostsummary"]), Seed::Texts(streams::FACTS)],
         rounds: 4000,
         run: streams::identify,
     },
-    Target { name: "simulator", seeds: &[Seed::Texts(streams::CALLS)], rounds: 600, run: streams::simulator },
+    Target { name: "simulator", seeds: &[Seed::Texts(streams::CALLS)], rounds: 350, run: streams::simulator },
 ];
 
 /// The target of this name.
