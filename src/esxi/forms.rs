@@ -18,8 +18,8 @@ pub struct FormError {
     pub text: String,
 }
 
-/// More columns, or a longer line of headings, than any table of ESXi has (the widest known have some 20 columns and
-/// 250 characters). Every row repeats the headings: without a limit a short text could fill the memory.
+/// More columns, or more characters of headings, than any table of ESXi has (the widest known have some 20 columns
+/// and 250 characters). Every row repeats the headings: without a limit a short text could fill the memory.
 const MAX_COLUMNS: usize = 100;
 const MAX_HEADINGS: usize = 4096;
 
@@ -54,11 +54,11 @@ pub fn table(text: &str) -> Result<Vec<Record>, FormError> {
             _ => {}
         }
     }
-    if columns.len() > MAX_COLUMNS || lines[0].1.len() > MAX_HEADINGS {
-        return fail(lines[0].0 + 1, "more columns or longer headings than any table has", lines[0].1);
-    }
     let heading: Vec<char> = lines[0].1.chars().collect();
     let names: Vec<String> = cells(&heading, &columns);
+    if names.len() > MAX_COLUMNS || names.iter().map(String::len).sum::<usize>() > MAX_HEADINGS {
+        return fail(lines[0].0 + 1, "more columns or longer headings than any table has", lines[0].1);
+    }
     if names.iter().any(String::is_empty) {
         return fail(lines[0].0 + 1, "a column has no heading", lines[0].1);
     }
