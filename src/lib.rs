@@ -8,6 +8,8 @@ pub mod cli;
 pub mod engine;
 pub mod esxi;
 pub mod fixture;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inventory;
 pub mod playbook;
 pub mod report;

@@ -281,7 +281,7 @@ impl HostRun {
         let command = Command::esxcli("system maintenanceMode set -e true").timeout(self.ctx.options.reboot_timeout);
         let output = self.session.change(&command).await.map_err(transport)?;
         if let Some(failure) = crate::esxi::failure::failure(&output) {
-            return Err(Acted::Failed(format!("`{command}` failed: {}", failure.message)));
+            return Err(Acted::Failed(format!("`{command}` failed: {}", failure.said())));
         }
         self.facts.maintenance = true;
         self.entered_maintenance = true;
@@ -300,7 +300,7 @@ impl HostRun {
         match crate::esxi::failure::failure(&output) {
             // Leaving it twice is an error on some releases; out is out.
             Some(f) if !f.message.contains("already") => {
-                Err(HostError::Stopped(format!("`{command}` failed: {}", f.message)))
+                Err(HostError::Stopped(format!("`{command}` failed: {}", f.said())))
             }
             _ => Ok(()),
         }
@@ -353,7 +353,7 @@ impl HostRun {
             };
             let said = self.session.change(&verb.clone().arg(id)).await?;
             if let Some(failure) = crate::esxi::failure::failure(&said) {
-                refused.push((file.clone(), failure.message));
+                refused.push((file.clone(), failure.said()));
             }
         }
         if !refused.is_empty() {

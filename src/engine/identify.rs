@@ -181,8 +181,11 @@ fn dump_value(dump: &str, key: &str) -> Option<String> {
 
 /// Display names in `esxcli vm process list`.
 fn running_vms(output: Option<&Output>) -> Vec<String> {
-    let text = output.filter(|o| failure(o).is_none()).map_or("", |o| o.stdout.as_str());
-    text.lines().filter_map(|l| l.trim().strip_prefix("Display Name: ")).map(str::to_owned).collect()
+    // No error text has such a label, and a name may look like an error: the labels alone decide.
+    let text = output.map_or("", |o| o.stdout.as_str());
+    // The title above each record is the name too, and not indented: it may look like a label.
+    let labels = text.lines().filter(|l| l.starts_with(' '));
+    labels.filter_map(|l| l.trim().strip_prefix("Display Name: ")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -228,6 +231,16 @@ mod tests {
             .unwrap();
         assert!(!facts.persistent);
         assert_eq!(facts.bootbank, "/tmp");
+    }
+
+    #[test]
+    fn a_virtual_machine_called_like_a_label_is_one() {
+        let text = "Display Name: x\n   World ID: 7\n   Display Name: Display Name: x\n\nvm2\n   Display Name: vm2\n";
+        assert_eq!(running_vms(Some(&Output::ok(text))), ["Display Name: x", "vm2"]);
+        for name in ["Error: x", "Usage: esxcli", "Connect to localhost failed"] {
+            let text = format!("{name}\n   World ID: 7\n   Display Name: {name}\n");
+            assert_eq!(running_vms(Some(&Output::ok(text))), [name]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod act;
 pub mod artifacts;
-mod detached;
+pub(crate) mod detached;
 pub mod events;
 pub mod host;
 pub mod identify;

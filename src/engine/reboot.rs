@@ -67,7 +67,7 @@ impl HostRun {
         match self.session.change(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
             Ok(output) => {
                 if let Some(f) = failure(&output) {
-                    return Err(HostError::Stopped(format!("`reboot` failed: {}", f.message)));
+                    return Err(HostError::Stopped(format!("`reboot` failed: {}", f.said())));
                 }
             }
             Err(TransportError::Lost { .. } | TransportError::TimedOut { .. }) => {}

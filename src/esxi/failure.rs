@@ -12,6 +12,24 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// The message; where the host printed none, what its form says (recorded on 8.0: error-profile-update-memoryerror
+    /// has a class and not a word).
+    pub fn said(&self) -> String {
+        if !self.message.trim().is_empty() {
+            return self.message.clone();
+        }
+        match &self.class {
+            Class::Software(name) => format!("[{name}] without a message"),
+            Class::UnknownCommand => "unknown command".into(),
+            Class::Usage | Class::UsageText => "a usage error without a message".into(),
+            Class::HostdDown => "hostd does not answer".into(),
+            Class::NotFound => "the shell does not know the program".into(),
+            Class::Other => "it failed without a message".into(),
+        }
+    }
+}
+
 /// Kinds of failure, told apart by form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Class {
@@ -88,6 +106,17 @@ pub fn failure(output: &Output) -> Option<Failure> {
     if text.contains("Connect to localhost failed") || output.stderr.contains("Connect to localhost failed") {
         return make(Class::HostdDown, "Connect to localhost failed: Connection failure".into());
     }
+    // The title of a record is a name that somebody gave. Errors and usage texts are followed by an empty line or by
+    // deeper lines (recorded: error-missing-required-three), a title by `   Label: value`.
+    let titled = output.code == 0
+        && text
+            .lines()
+            .nth(1)
+            .and_then(|l| l.strip_prefix("   "))
+            .is_some_and(|l| !l.starts_with(' ') && l.contains(':'));
+    if titled && (first.starts_with("Error: ") || first.starts_with("Usage: ")) {
+        return None;
+    }
     if let Some(rest) = first.strip_prefix("Error: ") {
         let mut message = rest.to_owned();
         for line in text.lines().skip(1).take_while(|l| l.starts_with("       ")) {
@@ -149,6 +178,8 @@ mod tests {
         // 8.0/error-profile-update-memoryerror
         let f = failure(&out(" [MemoryError]\n Please refer to the log file for more details.\n", 1)).unwrap();
         assert_eq!(f, Failure { class: Class::Software("MemoryError".into()), message: String::new() });
+        assert_eq!(f.said(), "[MemoryError] without a message");
+        assert_eq!(failure(&out("", 127)).unwrap().said(), "the shell does not know the program");
         // 5.x/error-hostd-down-connection-failure
         assert_eq!(
             failure(&out("Connect to localhost failed: Connection failure\n", 1)).unwrap().class,
@@ -158,6 +189,9 @@ mod tests {
         assert_eq!(failure(&out("Cannot use _ALL_DS as default datastore.\n", 1)).unwrap().class, Class::Other);
         assert_eq!(failure(&out("Usage: esxcli network {cmd} [cmd options]\n", 0)).unwrap().class, Class::UsageText);
         assert!(failure(&out("Enabled\n", 0)).is_none());
+        // A vSwitch of that name.
+        assert!(failure(&out("Error: x\n   Name: Error: x\n   Class: cswitch\n", 0)).is_none());
+        assert!(failure(&out("Error: x\n\n", 0)).is_some());
         assert!(failure(&out("", 0)).is_none());
     }
 }

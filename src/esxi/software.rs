@@ -174,7 +174,7 @@ pub fn pending(output: &Output) -> Result<Option<Vec<Installed>>, String> {
     if let Some(f) = failure(output) {
         return match f.class {
             Class::UnknownCommand | Class::Usage | Class::UsageText => Ok(None),
-            _ => Err(f.message),
+            _ => Err(f.said()),
         };
     }
     let rows = super::forms::table(&output.stdout).and_then(installed).map_err(|e| e.to_string())?;
@@ -228,6 +228,9 @@ mod tests {
         assert_eq!(pending(&e), Ok(None));
         let e = Output { code: 1, ..Output::ok("Connect to localhost failed: Connection failure\n") };
         assert!(pending(&e).is_err());
+        let silent = recorded(include_str!("../../fixtures/transcripts/8.0/error-profile-update-memoryerror.txt"));
+        let e = Output { code: 1, ..Output::ok(silent) };
+        assert_eq!(pending(&e).unwrap_err(), "[MemoryError] without a message");
         let list = recorded(include_str!("../../fixtures/transcripts/7.0/vib-list-vendor-mix.txt"));
         assert_eq!(pending(&Output::ok(list)).unwrap().unwrap().len(), 3);
     }

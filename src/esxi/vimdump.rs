@@ -130,7 +130,9 @@ impl<'a> Reader<'a> {
     }
 
     fn fail<T>(&self, problem: &'static str) -> Result<T, FormError> {
-        let before = self.text.get(..self.at).unwrap_or("");
+        // At the end of the text there is nothing to show: the place is the last thing written.
+        let at = self.at.min(self.text.trim_end().len());
+        let before = self.text.get(..at).unwrap_or("");
         let from = before.rfind('\n').map_or(0, |n| n + 1);
         let line = before.matches('\n').count() + 1;
         let text = self.text.get(from..).unwrap_or("").lines().next().unwrap_or("").to_owned();
@@ -349,6 +351,8 @@ mod tests {
         assert!(parse(&"(a) [".repeat(5000)).unwrap_err().problem.contains("deep"));
         assert!(parse("").is_err());
         assert!(parse("(a) {").is_err());
+        let cut = parse("(a) {\n   key = 1,\n\n").unwrap_err();
+        assert_eq!((cut.line, cut.text.as_str()), (2, "   key = 1,"));
     }
 
     proptest! {

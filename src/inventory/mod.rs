@@ -88,8 +88,12 @@ impl Inventory {
     /// Loads an inventory from YAML text; `name` stands for the file in messages, relative files are looked for
     /// in the current folder.
     pub fn parse(text: &str, name: &str) -> Result<Self, Problems> {
+        Self::parse_in(text, name, &Surroundings::real())
+    }
+
+    pub(crate) fn parse_in(text: &str, name: &str, around: &Surroundings<'_>) -> Result<Self, Problems> {
         let root = crate::playbook::yaml::parse_bytes(name, text.as_bytes())?;
-        file::load_root(Path::new(name), &root, &Surroundings::real())
+        file::load_root(Path::new(name), &root, around)
     }
 
     pub(crate) fn load_in(spec: &str, around: &Surroundings<'_>) -> Result<Self, Problems> {

@@ -54,7 +54,8 @@ pub(crate) fn read<T>(
 ) -> Result<T, StepError> {
     let output = seen.raw(command)?;
     if let Some(f) = failure(output) {
-        return Err(failed(seen.host, command, f.class, f.message));
+        let said = f.said();
+        return Err(failed(seen.host, command, f.class, said));
     }
     reader(&output.stdout).map_err(|e| StepError::unreadable(command, e))
 }

@@ -99,9 +99,7 @@ impl<'a> Seen<'a> {
     pub fn output(&self, command: &Command) -> Result<&'a Output, StepError> {
         let output = self.raw(command)?;
         match failure(output) {
-            Some(f) => {
-                Err(StepError::Command { command: command.shown().to_owned(), message: f.message, advice: None })
-            }
+            Some(f) => Err(StepError::Command { command: command.shown().to_owned(), message: f.said(), advice: None }),
             None => Ok(output),
         }
     }
@@ -257,7 +255,7 @@ impl StepError {
 /// Success unless the text or the exit code shows a failure.
 pub fn default_judge(action: &Command, output: &Output) -> Result<Verdict, StepError> {
     match failure(output) {
-        Some(f) => Err(StepError::Command { command: action.shown().to_owned(), message: f.message, advice: None }),
+        Some(f) => Err(StepError::Command { command: action.shown().to_owned(), message: f.said(), advice: None }),
         None => Ok(Verdict::default()),
     }
 }

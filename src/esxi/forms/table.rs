@@ -21,6 +21,11 @@ pub struct Table {
 /// Headings whose texts may go on in a line of their own: descriptions that contain line breaks.
 const PROSE: [&str; 6] = ["Description", "Message", "Impact", "Help", "Summary", "Detail"];
 
+/// More columns, or more bytes of headings, than any table of ESXi has (the widest known have some 20 columns and 250
+/// characters). Every row repeats the headings: without a limit a short text could fill the memory.
+const MAX_COLUMNS: usize = 100;
+const MAX_HEADINGS: usize = 4096;
+
 /// Whether a line is a ruler: runs of dashes and nothing else.
 pub fn is_ruler(line: &str) -> bool {
     line.contains("--") && line.chars().all(|c| c == '-' || c.is_whitespace())
@@ -73,6 +78,9 @@ fn is_title(line: &Line<'_>, ruler: &Line<'_>) -> bool {
 fn one(all: &[Line<'_>], at: usize, cut: bool) -> Result<Table, FormError> {
     let ruler = &all[at];
     let columns = columns(ruler.raw);
+    if columns.len() > MAX_COLUMNS {
+        return Err(ruler.error("more columns than any table has"));
+    }
     let mut table = Table::default();
     match at {
         0 if cut => {}
@@ -88,6 +96,9 @@ fn one(all: &[Line<'_>], at: usize, cut: bool) -> Result<Table, FormError> {
         table.headings = cells(line.raw, &columns).ok_or_else(|| line.error("headings that do not fit the ruler"))?;
         if table.headings.iter().any(String::is_empty) {
             return Err(line.error("a column has no heading"));
+        }
+        if table.headings.iter().map(String::len).sum::<usize>() > MAX_HEADINGS {
+            return Err(line.error("longer headings than any table has"));
         }
     }
     let prose = table.headings.last().is_some_and(|h| PROSE.contains(&h.as_str()));

@@ -83,7 +83,7 @@ fn no_value(read: &Command, output: &Output) -> Trouble {
         return Trouble::Missing(String::new());
     }
     let message = match failed {
-        Some(f) => f.message,
+        Some(f) => f.said(),
         None if text.trim().is_empty() => return Trouble::Missing(String::new()),
         None => text.split_whitespace().collect::<Vec<_>>().join(" "),
     };
