@@ -188,6 +188,48 @@ async fn a_killed_server_process_is_a_loss() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_with_the_end_of_the_connection_is_not_lost() {
+    let sshd = Sshd::start("");
+    for _ in 0..5 {
+        let (port, hold) = holding_proxy(sshd.port);
+        let target = Target { channels: 1, port, ..sshd.target() };
+        let mut shell = connector().connect(&target).await.unwrap();
+        let session = text(&one(&mut shell, "echo $PPID").await.unwrap().stdout).trim().to_owned();
+        hold.store(true, std::sync::atomic::Ordering::SeqCst);
+        let script = format!("( sleep 0.3; kill -KILL {session} ) >/dev/null 2>&1 </dev/null &\necho said");
+        assert_eq!(text(&one(&mut shell, &script).await.unwrap().stdout), "said\n");
+        assert!(matches!(one(&mut shell, "true").await.unwrap_err(), TransportError::Lost { .. }));
+    }
+}
+
+/// One connection to a server; once told to, it keeps what the server says until the server hangs up.
+fn holding_proxy(server: u16) -> (u16, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    let hold = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let told = std::sync::Arc::clone(&hold);
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+        let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+        let (mut kept, mut piece) = (Vec::new(), [0; 65536]);
+        while let Ok(n @ 1..) = server.read(&mut piece) {
+            kept.extend_from_slice(&piece[..n]);
+            if !told.load(std::sync::atomic::Ordering::SeqCst) {
+                client.write_all(&kept).unwrap();
+                kept.clear();
+            }
+        }
+        client.write_all(&kept).unwrap();
+        let _ = client.shutdown(Shutdown::Both);
+    });
+    (port, hold)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_peer_is_noticed() {
     let sshd = Sshd::start("");
     let quick = connector_with(None, Some((Duration::from_millis(300), 2)));

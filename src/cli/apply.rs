@@ -17,7 +17,7 @@ use crate::engine::{Batch, Context, Mode, RunOptions};
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::report::{OutputKind, ReportOptions, Reporter};
-use crate::transport::RusshConnector;
+use crate::transport::Connectors;
 
 /// Arguments that `apply` and `verify` share.
 #[derive(Debug, Clone, Args)]
@@ -173,8 +173,7 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
     let cancel = CancellationToken::new();
     let (events, received) = mpsc::unbounded_channel();
     let run = journal.run().to_owned();
-    let ctx =
-        Arc::new(Context::new(playbook, options, Arc::new(RusshConnector::default()), cancel.clone(), run, events));
+    let ctx = Arc::new(Context::new(playbook, options, Arc::new(Connectors::default()), cancel.clone(), run, events));
     let watch = tokio::spawn(interrupts(cancel));
     let reporting = tokio::spawn(report_events(received, reporter, journal));
     let outcome = crate::engine::run(ctx, hosts).await;

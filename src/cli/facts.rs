@@ -8,7 +8,7 @@ use clap::Args;
 use super::hosts::{Failure, HostArgs, Simulated};
 use crate::engine::host::HostError;
 use crate::engine::identify::identify;
-use crate::transport::RusshConnector;
+use crate::transport::Connectors;
 
 /// `esxprep facts`.
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ async fn show(args: &FactsArgs) -> Result<u8, Failure> {
         inventory = args.hosts.simulated(running.hosts())?;
     }
     let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(Failure::Problems)?;
-    let connector = Arc::new(RusshConnector::default());
+    let connector = Arc::new(Connectors::default());
     let (mut shown, mut failed, mut unreachable) = (0, 0, 0);
     for host in hosts {
         match identify(connector.clone(), host.target.clone()).await {

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::inventory::Inventory;
 use crate::sim::{Fault, HostInfo, Options, Sim};
+use crate::transport::target::Library;
 
 /// Which hosts, and how to log in.
 #[derive(Debug, Clone, Args)]
@@ -35,6 +36,9 @@ pub struct HostArgs {
     /// Accept and remember the key of a host that is not known yet. A changed key is always refused.
     #[arg(long)]
     pub accept_new: bool,
+    /// Speak SSH with this library, whatever the inventory says [default: russh].
+    #[arg(long, value_name = "LIBRARY")]
+    pub transport: Option<Library>,
     /// Ask for one password for all hosts, before any is touched.
     #[arg(short = 'k', long)]
     pub ask_pass: bool,
@@ -84,6 +88,11 @@ impl HostArgs {
     }
 
     fn adjust(&self, inventory: &mut Inventory) -> Result<(), Failure> {
+        self.transport.unwrap_or_default().check().map_err(Failure::Text)?;
+        for host in &mut inventory.hosts {
+            host.target.library = self.transport.unwrap_or(host.target.library);
+            host.target.library.check().map_err(|why| Failure::Text(format!("{}: {why}", host.name)))?;
+        }
         let password = if self.ask_pass && !inventory.hosts.is_empty() {
             let term = console::Term::stderr();
             if !term.is_term() {

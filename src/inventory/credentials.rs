@@ -11,7 +11,7 @@ use super::secret::{Source, Vault};
 use super::ssh_config::Config;
 use crate::playbook::{Problem, Span, did_you_mean};
 use crate::transport::Target;
-use crate::transport::target::{Algorithms, Credential, HostKeyCheck};
+use crate::transport::target::{Algorithms, Credential, HostKeyCheck, Library};
 
 /// A secret that is wanted.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct Wanted {
     pub jumps: Option<(Vec<String>, Span)>,
     /// Algorithm profile.
     pub algorithms: Algorithms,
+    /// The library that carries the session.
+    pub library: Library,
     /// Shell channels.
     pub channels: Option<usize>,
     /// Limit for connecting.
@@ -115,6 +117,7 @@ impl<'a> Maker<'a> {
         target.port = wanted.port.or(own.port).unwrap_or(22);
         target.user = wanted.user.clone().or(own.user.clone()).unwrap_or_else(|| target.user.clone());
         target.algorithms = wanted.algorithms;
+        target.library = wanted.library;
         target.channels = wanted.channels.unwrap_or(target.channels).max(1);
         target.connect_timeout = wanted.connect_timeout.unwrap_or(target.connect_timeout);
         target.host_key = HostKeyCheck {

@@ -14,7 +14,7 @@ use super::{Host, Inventory, Surroundings};
 use crate::playbook::typed::{self, Draft};
 use crate::playbook::yaml::{Entry, Node, NodeValue};
 use crate::playbook::{Problem, Problems, Span, did_you_mean, plain_vars, yaml};
-use crate::transport::target::Algorithms;
+use crate::transport::target::{Algorithms, Library};
 
 /// The keys that say how to log in; a host, a group and the defaults may all have them.
 #[derive(Debug, Default, Deserialize)]
@@ -32,19 +32,13 @@ pub struct Keys {
     accept_new: Option<bool>,
     proxy_jump: Option<Words>,
     algorithms: Option<Algorithms>,
-    transport: Option<Transport>,
+    transport: Option<Library>,
     channels: Option<usize>,
     connect_timeout: Option<Seconds>,
     ssh_config: Option<String>,
     groups: Option<Words>,
     hosts: Option<Words>,
     children: Option<Words>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Transport {
-    Russh,
 }
 
 /// One word or a list of words.
@@ -433,6 +427,7 @@ fn merge(wanted: &mut Wanted, section: &Section<'_>) {
     wanted.channels = keys.channels.or(wanted.channels);
     wanted.accept_new = keys.accept_new.unwrap_or(wanted.accept_new);
     wanted.algorithms = keys.algorithms.unwrap_or(wanted.algorithms);
+    wanted.library = keys.transport.unwrap_or(wanted.library);
     wanted.connect_timeout = keys.connect_timeout.map(|s| s.0).or(wanted.connect_timeout);
     if let Some(words) = &keys.known_hosts {
         wanted.known_hosts.clone_from(&words.0);

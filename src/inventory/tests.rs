@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::*;
-use crate::transport::target::{Algorithms, Credential};
+use crate::transport::target::{Algorithms, Credential, Library};
 
 /// A home, an environment and a terminal of the test's own.
 struct World {
@@ -89,6 +89,7 @@ groups:
   old:
     hosts: [esx2]
     algorithms: legacy
+    transport: libssh2
     vars: {level: 2}
 hosts:
   esx1:
@@ -118,6 +119,7 @@ fn defaults_groups_and_hosts_later_ones_win() {
     assert_eq!(json!(three.vars), json!({"site": "lab", "level": 0}));
     assert_eq!((one.target.algorithms, two.target.algorithms), (Algorithms::Modern, Algorithms::Legacy));
     assert_eq!(three.target.algorithms, Algorithms::Esxi);
+    assert_eq!((one.target.library, two.target.library), (Library::Russh, Library::Libssh2));
     assert_eq!((two.target.port, two.target.channels, two.target.connect_timeout.as_secs()), (22, 1, 60));
     assert_eq!(one.target.host_key.pin.as_deref(), Some("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"));
     assert_eq!(three.target.address, "esx3");
@@ -135,7 +137,7 @@ groups:
   lab: {hosts: [esx9], children: [labb]}
 hosts:
   esx1: {adress: 192.0.2.1, port: 70000, accept_new: \"yes\"}
-  esx2: {algorithms: legasy, vars: {on: off}}
+  esx2: {algorithms: legasy, vars: {on: off}, transport: libssh}
   esx3: {password: {evn: X}, ansible_host: x}
 extra: 1
 ",
@@ -153,6 +155,8 @@ extra: 1
         "hosts.yml:5:54: `accept_new` wants true or false",
         "hosts.yml:6:22: `algorithms` cannot be `legasy`",
         "  did you mean `legacy`?",
+        "hosts.yml:6:58: `transport` cannot be `libssh`",
+        "  did you mean `libssh2`?",
         "hosts.yml:6:41: `on`: is `off` the word or false?",
         "hosts.yml:7:21: `password` has no key `evn`",
         "  did you mean `env`?",

@@ -123,10 +123,12 @@ pub(super) fn is_extension(name: &str) -> bool {
     KEX_EXTENSIONS.iter().any(|extension| extension.as_ref() == name)
 }
 
-/// Whether russh would share one of these, with the right profile.
+/// The first profile in which russh has one of these.
 #[cfg(feature = "libssh2")]
-pub(super) fn any_profile_has(kind: &AlgorithmKind, theirs: &[String]) -> bool {
-    names(Algorithms::Legacy, kind).iter().any(|name| theirs.contains(name))
+pub(super) fn profile_with(kind: &AlgorithmKind, theirs: &[String]) -> Option<Algorithms> {
+    [Algorithms::Esxi, Algorithms::Modern, Algorithms::Legacy]
+        .into_iter()
+        .find(|profile| names(*profile, kind).iter().any(|name| theirs.contains(name)))
 }
 
 fn names(profile: Algorithms, kind: &AlgorithmKind) -> Vec<String> {

@@ -60,6 +60,7 @@ pub(super) trait Server: Send {
 pub(super) struct Agent {
     pub(super) client: AgentClient<UnixStream>,
     /// Its socket, when it is not the one in `SSH_AUTH_SOCK`.
+    #[cfg(feature = "libssh2")]
     pub(super) socket: Option<PathBuf>,
 }
 
@@ -236,7 +237,11 @@ impl<S: Server> Login<'_, S> {
             None => AgentClient::connect_env().await,
         };
         let mut agent = match connected {
-            Ok(client) => Agent { client, socket: socket.map(Path::to_owned) },
+            Ok(client) => Agent {
+                client,
+                #[cfg(feature = "libssh2")]
+                socket: socket.map(Path::to_owned),
+            },
             Err(error) => {
                 self.problems.push(format!("no SSH agent: {error}"));
                 return Ok(false);

@@ -4,6 +4,7 @@ pub mod algorithms;
 pub mod asked;
 mod auth;
 mod connect;
+mod connectors;
 pub mod error;
 pub mod frame;
 pub mod hostkeys;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use connectors::Connectors;
 pub use error::TransportError;
 #[cfg(feature = "libssh2")]
 pub use libssh2::Libssh2Connector;

@@ -23,6 +23,8 @@ pub struct Target {
     /// The address under which known_hosts knows the host, when that is not the one to connect to (OpenSSH's
     /// HostKeyAlias): a host that was given another address while we were on it keeps its key.
     pub host_key_alias: Option<String>,
+    /// Which library carries the session.
+    pub library: Library,
     /// Which algorithms are offered.
     pub algorithms: Algorithms,
     /// Hosts to jump through, nearest first.
@@ -44,11 +46,36 @@ impl Target {
             credentials: Vec::new(),
             host_key: HostKeyCheck::default(),
             host_key_alias: None,
+            library: Library::default(),
             algorithms: Algorithms::default(),
             jumps: Vec::new(),
             connect_timeout: Duration::from_secs(15),
             channels: 4,
         }
+    }
+}
+
+/// The library that speaks SSH.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Library {
+    /// russh: Rust alone.
+    #[default]
+    Russh,
+    /// libssh2 with OpenSSL.
+    Libssh2,
+}
+
+impl Library {
+    /// Whether this build has it: what to do if not.
+    pub fn check(self) -> Result<(), String> {
+        if self == Self::Russh || cfg!(feature = "libssh2") {
+            return Ok(());
+        }
+        Err("`transport: libssh2` is asked for, but this esxprep was built without libssh2. Build one that has it \
+             (cargo build --release --features libssh2; it needs OpenSSL's headers: libssl-dev and pkg-config), or \
+             use `--transport russh`"
+            .to_owned())
     }
 }
 

@@ -16,6 +16,7 @@ mod output;
 mod parse;
 mod readonly;
 mod reads;
+mod transport;
 mod validate;
 mod validate_nasty;
 mod vib;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::AlgorithmKind;
 use russh::keys::{Algorithm, PublicKey};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -218,7 +217,7 @@ impl Handshake for Through<'_> {
         let worker = Worker::start(target, wire(self.via, target).await?).await?;
         let wanted = algorithms::preferred(target.algorithms, &policy.types(), without);
         let limit = u32::try_from(target.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-        let bytes = worker.wire.try_clone().map_err(|error| connect::unreachable(target, error.to_string()))?;
+        let bytes = worker.number;
         let shaking = worker.ask(move |session| {
             let failed = |error: &ssh2::Error, offer| Shaken::Failed {
                 code: code::of(error),
@@ -259,12 +258,12 @@ impl Handshake for Through<'_> {
                     && !code::is_socket(code)
                     && let Ok(stream) = stream(self.via, target).await
                     && let Some(theirs) = offer::theirs(stream).await
-                    && let Some((kind, what, detail)) = offer::explain(&offer, &theirs, target.algorithms)
+                    && let Some(missing) = offer::explain(&offer, &theirs, target.algorithms)
                 {
-                    if matches!(kind, AlgorithmKind::Key) && !without.is_empty() {
+                    if missing.of_host_keys && !without.is_empty() {
                         return Err(no_further_key());
                     }
-                    let host = target.name.clone();
+                    let (host, what, detail) = (target.name.clone(), missing.what, missing.detail);
                     return Err(Failure::Other(TransportError::NoCommonAlgorithm { host, what, detail }));
                 }
                 if code == code::TIMEOUT {

@@ -19,66 +19,78 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest first packet that is read, in bytes; RFC 4253 asks for 35,000.
 const PACKET: usize = 35_000;
 
-/// What this side offers, by kind.
+/// Names by kind: key exchanges, host keys, ciphers, MACs.
+type Lists = [Vec<String>; 4];
+
+/// What this side offers, and what it could offer in another profile.
 pub(super) struct Offer {
-    pub(super) kex: Vec<String>,
-    pub(super) key: Vec<String>,
-    pub(super) cipher: Vec<String>,
-    pub(super) mac: Vec<String>,
+    now: Lists,
+    ever: Lists,
+}
+
+const KINDS: [(&[MethodType], AlgorithmKind); 4] = [
+    (&[MethodType::Kex], AlgorithmKind::Kex),
+    (&[MethodType::HostKey], AlgorithmKind::Key),
+    (&[MethodType::CryptCs, MethodType::CryptSc], AlgorithmKind::Cipher),
+    (&[MethodType::MacCs, MethodType::MacSc], AlgorithmKind::Mac),
+];
+
+fn names(wanted: &Preferred) -> Lists {
+    [
+        wanted.kex.iter().map(|name| name.as_ref().to_owned()).collect(),
+        wanted.key.iter().map(ToString::to_string).collect(),
+        wanted.cipher.iter().map(|name| name.as_ref().to_owned()).collect(),
+        wanted.mac.iter().map(|name| name.as_ref().to_owned()).collect(),
+    ]
 }
 
 /// Makes libssh2 offer what a profile wants, in its order. The error is libssh2's.
 pub(super) fn make(session: &ssh2::Session, wanted: &Preferred) -> Result<Offer, ssh2::Error> {
-    let choose = |kinds: &[MethodType], names: Vec<String>| -> Result<Vec<String>, ssh2::Error> {
-        let mut chosen = Vec::new();
-        for kind in kinds {
-            let has = session.supported_algs(*kind)?;
-            chosen = names.iter().filter(|name| has.contains(&name.as_str())).cloned().collect();
-            session.method_pref(*kind, &chosen.join(","))?;
+    let (mut now, mut ever) = (names(wanted), names(&algorithms::preferred(Algorithms::Legacy, &[], &[])));
+    for ((methods, _), (now, ever)) in KINDS.iter().zip(now.iter_mut().zip(&mut ever)) {
+        for method in *methods {
+            let has = session.supported_algs(*method)?;
+            now.retain(|name| has.contains(&name.as_str()));
+            ever.retain(|name| has.contains(&name.as_str()));
+            session.method_pref(*method, &now.join(","))?;
         }
-        Ok(chosen)
-    };
-    Ok(Offer {
-        kex: choose(&[MethodType::Kex], wanted.kex.iter().map(|name| name.as_ref().to_owned()).collect())?,
-        key: choose(&[MethodType::HostKey], wanted.key.iter().map(ToString::to_string).collect())?,
-        cipher: choose(
-            &[MethodType::CryptCs, MethodType::CryptSc],
-            wanted.cipher.iter().map(|name| name.as_ref().to_owned()).collect(),
-        )?,
-        mac: choose(
-            &[MethodType::MacCs, MethodType::MacSc],
-            wanted.mac.iter().map(|name| name.as_ref().to_owned()).collect(),
-        )?,
-    })
+    }
+    Ok(Offer { now, ever })
 }
 
-/// The kind of which nothing is shared, and what to say about it; `None` when every kind is shared.
-pub(super) fn explain(
-    offer: &Offer,
-    theirs: &[Vec<String>],
-    profile: Algorithms,
-) -> Option<(AlgorithmKind, String, String)> {
+/// A kind of which nothing is shared, and what to say about it.
+pub(super) struct NotShared {
+    pub(super) of_host_keys: bool,
+    pub(super) what: String,
+    pub(super) detail: String,
+}
+
+/// What is not shared; `None` when every kind is.
+pub(super) fn explain(offer: &Offer, theirs: &[Vec<String>], profile: Algorithms) -> Option<NotShared> {
     let [kex, key, cipher_out, cipher_in, mac_out, mac_in, ..] = theirs else { return None };
-    let kinds = [
-        (AlgorithmKind::Kex, &offer.kex, kex),
-        (AlgorithmKind::Key, &offer.key, key),
-        (AlgorithmKind::Cipher, &offer.cipher, cipher_out),
-        (AlgorithmKind::Cipher, &offer.cipher, cipher_in),
-        (AlgorithmKind::Mac, &offer.mac, mac_out),
-        (AlgorithmKind::Mac, &offer.mac, mac_in),
-    ];
-    let (kind, ours, theirs) = kinds
-        .into_iter()
-        .find(|(_, ours, theirs)| !ours.iter().any(|name| theirs.contains(name) && !algorithms::is_extension(name)))?;
-    let ours: Vec<String> = ours.iter().filter(|name| !algorithms::is_extension(name)).cloned().collect();
-    let (what, mut detail) = algorithms::explain(&kind, &ours, theirs, profile);
-    if algorithms::any_profile_has(&kind, theirs) {
-        detail.push_str(
-            "; this build of libssh2 has none of them in any profile: write `transport: russh` for it as well, or \
-             leave `transport` out",
+    let asked = [(0, kex), (1, key), (2, cipher_out), (2, cipher_in), (3, mac_out), (3, mac_in)];
+    let shared = |ours: &[String], theirs: &[String]| {
+        ours.iter().any(|name| theirs.contains(name) && !algorithms::is_extension(name))
+    };
+    let (index, theirs) = asked.into_iter().find(|(index, theirs)| !shared(&offer.now[*index], theirs))?;
+    let (_, kind) = &KINDS[index];
+    let ours: Vec<String> = offer.now[index].iter().filter(|name| !algorithms::is_extension(name)).cloned().collect();
+    let (what, mut detail) = algorithms::explain(kind, &ours, theirs, profile);
+    if !shared(&offer.ever[index], theirs)
+        && let Some(needs) = algorithms::profile_with(kind, theirs)
+    {
+        let as_well = match needs {
+            Algorithms::Legacy if profile != Algorithms::Legacy => " and `algorithms: legacy`",
+            _ => "",
+        };
+        detail = format!(
+            "the server offers {}; this build of libssh2 has none of them (it offers {}), russh has: write \
+             `transport: russh`{as_well} for it in the inventory",
+            theirs.join(", "),
+            ours.join(", ")
         );
     }
-    Some((kind, what, detail))
+    Some(NotShared { of_host_keys: matches!(kind, AlgorithmKind::Key), what, detail })
 }
 
 /// The name lists of the server's first packet, in the order of RFC 4253, 7.1; `None` when it says something else.
@@ -156,16 +168,30 @@ mod tests {
     #[test]
     fn a_profile_is_offered_as_far_as_libssh2_goes() {
         let session = ssh2::Session::new().unwrap();
-        let offer = make(&session, &algorithms::preferred(Algorithms::Esxi, &[], &[])).unwrap();
-        assert_eq!(offer.key.first().map(String::as_str), Some("ecdsa-sha2-nistp256"));
-        assert!(offer.kex.contains(&"ecdh-sha2-nistp256".to_owned()), "{:?}", offer.kex);
-        assert!(offer.kex.contains(&"kex-strict-c-v00@openssh.com".to_owned()), "{:?}", offer.kex);
-        assert!(offer.cipher.contains(&"aes256-gcm@openssh.com".to_owned()), "{:?}", offer.cipher);
-        assert!(offer.mac.contains(&"hmac-sha2-256".to_owned()), "{:?}", offer.mac);
+        let [kex, key, cipher, mac] = make(&session, &algorithms::preferred(Algorithms::Esxi, &[], &[])).unwrap().now;
+        assert_eq!(key.first().map(String::as_str), Some("ecdsa-sha2-nistp256"));
+        for (list, name) in [
+            (&kex, "ecdh-sha2-nistp256"),
+            (&kex, "kex-strict-c-v00@openssh.com"),
+            (&cipher, "aes256-gcm@openssh.com"),
+            (&mac, "hmac-sha2-256"),
+        ] {
+            assert!(list.contains(&name.to_owned()), "{name}: {list:?}");
+        }
         let old = ["diffie-hellman-group14-sha1", "ssh-rsa", "aes128-cbc", "aes128-cbc", "hmac-sha1", "hmac-sha1"];
         let theirs: Vec<Vec<String>> = old.iter().map(|name| vec![(*name).to_owned()]).collect();
         let legacy = make(&session, &algorithms::preferred(Algorithms::Legacy, &[], &[])).unwrap();
-        let (kind, _, detail) = explain(&legacy, &theirs, Algorithms::Legacy).unwrap();
-        assert!(matches!(kind, AlgorithmKind::Kex) && detail.contains("transport: russh"), "{detail}");
+        let NotShared { what, detail, .. } = explain(&legacy, &theirs, Algorithms::Legacy).unwrap();
+        assert!(what == "key exchange" && detail.contains("transport: russh"), "{detail}");
+        assert!(!detail.contains("algorithms: legacy"), "{detail}");
+        let esxi = make(&session, &algorithms::preferred(Algorithms::Esxi, &[], &[])).unwrap();
+        let NotShared { detail, .. } = explain(&esxi, &theirs, Algorithms::Esxi).unwrap();
+        assert!(detail.contains("`transport: russh` and `algorithms: legacy`"), "{detail}");
+        // What libssh2 has in another profile needs no other library.
+        let mut cbc = theirs.clone();
+        (cbc[0], cbc[1]) = (vec!["ecdh-sha2-nistp256".to_owned()], vec!["ecdsa-sha2-nistp256".to_owned()]);
+        let NotShared { what, detail, .. } = explain(&esxi, &cbc, Algorithms::Esxi).unwrap();
+        assert!(what == "cipher" && detail.contains("algorithms: legacy"), "{detail}");
+        assert!(!detail.contains("russh"), "{detail}");
     }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
@@ -64,8 +65,8 @@ impl Keepalive {
     }
 }
 
-/// Serves channels until the connection ends or nobody wants it.
-pub(super) fn run(thread: &Thread, session: &ssh2::Session, keepalive: Keepalive, desk: &Desk) {
+/// Serves channels until the connection ends or nobody wants it. `own` is the descriptor that libssh2 uses.
+pub(super) fn run(thread: &Thread, session: &ssh2::Session, own: &mut OwnedFd, keepalive: Keepalive, desk: &Desk) {
     session.set_blocking(false);
     session.set_keepalive(true, u32::try_from(keepalive.interval.as_secs()).unwrap_or(15));
     let mut pump = Pump {
@@ -79,20 +80,35 @@ pub(super) fn run(thread: &Thread, session: &ssh2::Session, keepalive: Keepalive
         ask_at: Instant::now() + keepalive.interval,
         keepalive,
     };
-    let why = pump.serve();
-    pump.finish(why);
+    let over = pump.serve();
+    if over.cut {
+        pump.last_words(own);
+    }
+    pump.finish(over.why);
 }
 
 /// The connection is at an end: why, unless it was wanted.
-struct Over(Option<Closed>);
+struct Over {
+    why: Option<Closed>,
+    /// It just ended: what came before may not have been read yet.
+    cut: bool,
+}
+
+impl Over {
+    fn new(why: Option<Closed>) -> Self {
+        Self { why, cut: false }
+    }
+}
 
 impl From<ssh2::Error> for Over {
     fn from(error: ssh2::Error) -> Self {
-        Over(Some(match code::of(&error) {
+        let code = code::of(&error);
+        let why = match code {
             code::SOCKET_DISCONNECT => Closed::ByServer(None),
             code::SOCKET_RECV | code::SOCKET_SEND => Closed::Lost("the connection was closed".to_owned()),
             _ => Closed::Lost(error.message().to_owned()),
-        }))
+        };
+        Over { why: Some(why), cut: matches!(code, code::SOCKET_RECV | code::SOCKET_SEND) }
     }
 }
 
@@ -152,12 +168,24 @@ enum Stage {
 }
 
 impl Pump<'_> {
-    fn serve(&mut self) -> Option<Closed> {
+    fn serve(&mut self) -> Over {
         loop {
-            match self.turn() {
-                Ok(()) => {}
-                Err(Over(why)) => return why,
+            if let Err(over) = self.turn() {
+                return over;
             }
+        }
+    }
+
+    /// libssh2 reads all that has arrived before it hands any of it out, and when the end of the connection is among
+    /// it, it hands out nothing: the answer to a command that cuts the connection would be lost. So its descriptor is
+    /// made to be one on which nothing happens, and it is asked again.
+    fn last_words(&mut self, own: &mut OwnedFd) {
+        let Ok((idle, _other)) = UnixStream::pair() else { return };
+        if idle.set_nonblocking(true).is_err() || rustix::io::dup2(&idle, own).is_err() {
+            return;
+        }
+        for line in &mut self.channels {
+            while line.read(self.session).unwrap_or(false) {}
         }
     }
 
@@ -182,7 +210,7 @@ impl Pump<'_> {
     fn take_orders(&mut self) -> Result<(), Over> {
         loop {
             if self.thread.end.is_left() {
-                return Err(Over(None));
+                return Err(Over::new(None));
             }
             match self.thread.orders.try_recv() {
                 Ok(Command::Order(Order::Open { what, reply })) => {
@@ -207,12 +235,12 @@ impl Pump<'_> {
                 }
                 Ok(Command::Order(Order::Bye)) => {
                     self.say_goodbye();
-                    return Err(Over(None));
+                    return Err(Over::new(None));
                 }
                 Ok(Command::Job(job)) => drop(job),
                 Ok(Command::Serve(..)) => {}
                 Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => return Err(Over(None)),
+                Err(TryRecvError::Disconnected) => return Err(Over::new(None)),
             }
         }
     }
@@ -288,7 +316,7 @@ impl Pump<'_> {
         }
         match poll(&mut waiting, Some(&pause)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Over(Some(Closed::Lost(error.to_string())))),
+            Err(error) => return Err(Over::new(Some(Closed::Lost(error.to_string())))),
         }
         let happened = waiting.get(1).map_or(PollFlags::empty(), PollFd::revents);
         drop(waiting);
@@ -296,7 +324,7 @@ impl Pump<'_> {
         if happened.contains(PollFlags::IN) {
             self.heard = now;
         } else if now >= self.heard + self.keepalive.silence {
-            return Err(Over(Some(Closed::Lost("the host gave no sign of life".to_owned()))));
+            return Err(Over::new(Some(Closed::Lost("the host gave no sign of life".to_owned()))));
         }
         if now >= self.ask_at {
             self.ask_at = now + self.keepalive.interval;
@@ -551,7 +579,7 @@ impl Line {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => {
                         return Err(ssh2::Error::last_session_error(session)
-                            .map_or_else(|| Over(Some(Closed::Lost(error.to_string()))), Over::from));
+                            .map_or_else(|| Over::new(Some(Closed::Lost(error.to_string()))), Over::from));
                     }
                 }
             }

@@ -13,13 +13,6 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
-            Self::Tunnel(stream) => Self::Tunnel(stream.try_clone()?),
-        })
-    }
-
     /// Ends it for all that hold it: whoever waits for it returns.
     pub(super) fn shutdown(&self) {
         let _ = match self {
@@ -38,12 +31,13 @@ impl AsFd for Wire {
     }
 }
 
-impl AsRawFd for Wire {
+/// The number of a descriptor that the session's thread owns, for libssh2.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(pub(super) RawFd);
+
+impl AsRawFd for Number {
     fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Tcp(stream) => stream.as_raw_fd(),
-            Self::Tunnel(stream) => stream.as_raw_fd(),
-        }
+        self.0
     }
 }
 

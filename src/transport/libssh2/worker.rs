@@ -3,6 +3,7 @@
 //! because the socket under it is shut down.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::pump::{self, Order};
-use super::wire::{Waker, Wakes, Wire, waker};
+use super::wire::{Number, Waker, Wakes, Wire, waker};
 use crate::transport::auth::Closed;
 use crate::transport::connect::unreachable;
 use crate::transport::{Target, TransportError};
@@ -96,6 +97,8 @@ impl Desk {
 pub(super) struct Worker {
     pub(super) desk: Desk,
     pub(super) wire: Arc<Wire>,
+    /// What libssh2 reads from and writes to.
+    pub(super) number: Number,
     pub(super) end: Arc<End>,
 }
 
@@ -119,6 +122,8 @@ impl Worker {
         let (waker, wakes) = waker().map_err(io_failed)?;
         let (commands, orders) = channel();
         let desk = Desk { commands, waker: Arc::new(waker) };
+        let own = wire.as_fd().try_clone_to_owned().map_err(io_failed)?;
+        let number = Number(own.as_raw_fd());
         let (wire, end) = (Arc::new(wire), Arc::new(End::default()));
         let host = target.name.clone();
         let thread = Thread { wire: Arc::clone(&wire), end: Arc::clone(&end), host, orders, wakes };
@@ -126,11 +131,11 @@ impl Worker {
             .name("libssh2".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                thread.run(session);
+                thread.run(own, session);
                 drop(place);
             })
             .map_err(io_failed)?;
-        Ok(Self { desk, wire, end })
+        Ok(Self { desk, wire, number, end })
     }
 
     /// Runs a blocking call in the thread; `None` when the thread has ended. Whoever drops this leaves the call
@@ -180,14 +185,15 @@ impl Drop for Over {
 }
 
 impl Thread {
-    fn run(self, mut session: ssh2::Session) {
+    /// `own` is the descriptor that libssh2 knows by its number: it is closed after the session is freed.
+    fn run(self, mut own: OwnedFd, mut session: ssh2::Session) {
         // Dropped before the session: freeing that must find a dead socket, or it would try to talk.
         let over = Over { wire: Arc::clone(&self.wire), end: Arc::clone(&self.end) };
         loop {
             match self.orders.recv() {
                 Ok(Command::Job(job)) => job(&mut session),
                 Ok(Command::Serve(keepalive, desk)) => {
-                    pump::run(&self, &session, keepalive, &desk);
+                    pump::run(&self, &session, &mut own, keepalive, &desk);
                     break;
                 }
                 Ok(Command::Order(_)) => {}
