@@ -25,7 +25,7 @@ impl Failure {
             Class::Usage | Class::UsageText => "a usage error without a message".into(),
             Class::HostdDown => "hostd does not answer".into(),
             Class::NotFound => "the shell does not know the program".into(),
-            Class::Other => "it failed without a message".into(),
+            _ => "it failed without a message".into(),
         }
     }
 }
