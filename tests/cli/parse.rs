@@ -70,6 +70,9 @@ fn a_pipe_is_a_word_or_inside_the_one_word() {
     let words = ["--", "esxcli", "network", "firewall", "ruleset", "list", "|", "grep", "ssh"];
     assert_eq!(parse(&words, rows).exits(0).json(), expected);
     assert_eq!(parse(&["--", "esxcli network firewall ruleset list | grep ssh"], rows).exits(0).json(), expected);
+    let sorted = b"-------------  -------\nName           Enabled\nsshServer         true\n";
+    let sorted = parse(&["--", "esxcli network firewall ruleset list | sort"], sorted).exits(0).json();
+    assert_eq!(sorted, json!([{"Name": "sshServer", "Enabled": "true"}]));
     let unknown = parse(&["--", "esxcli some thing list | grep ssh"], rows).exits(0).json();
     assert_eq!(unknown[0], json!({"_1": "sshServer", "_2": "true"}));
 }

@@ -56,14 +56,18 @@ pub fn reported(output: &Output, filtered: bool) -> Option<Failure> {
     let said = |l: &str| low_starts(l, STARTS) || low_has(l, PARTS);
     if text.trim().is_empty()
         && let Some(line) = output.stderr.lines().map(str::trim).find(|l| !l.is_empty())
-        && (said(line) || output.code != 0)
+        && said(line)
     {
         return make(class_of(line), &output.stderr.split_whitespace().collect::<Vec<_>>().join(" "));
     }
     // `grep` that found nothing ends with 1.
     if output.code != 0 && !(filtered && output.stderr.trim().is_empty()) {
         let found = failure(output)?;
-        let class = if found.class == Class::Other { class_of(first.trim()) } else { found.class };
+        let class = match found.class {
+            Class::Other if said(first) => class_of(first),
+            Class::Other if said(&output.stderr) => class_of(&output.stderr),
+            class => class,
+        };
         return Some(Failure { class, message: found.message });
     }
     None

@@ -82,6 +82,8 @@ fn nothing(esxcli: &Esxcli, known: Option<&Known>, filter: Filter) -> Value {
 fn table(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
     let must = ask.known.map_or(&[][..], |k| k.must);
     let headings = ask.known.map_or(&[][..], |k| k.headings);
+    let sorted = if ask.filter.cuts() { unsorted(text, must) } else { None };
+    let text = sorted.as_deref().unwrap_or(text);
     if lines(text).iter().any(|l| is_ruler(l.raw)) {
         let read = table_json(text, ask.filter.cuts(), headings);
         if read.is_err() && ask.filter == Filter::Cells {
@@ -105,6 +107,20 @@ fn table(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
     }
     let headings = if ask.filter == Filter::Cells { &[][..] } else { headings };
     Ok(rows_json(text, must, headings, ask.filter == Filter::Cells))
+}
+
+/// The text with its heading line and its ruler in front again, where `sort` moved them.
+fn unsorted(text: &str, must: &[&str]) -> Option<String> {
+    let all = lines(text);
+    let ruler = all.iter().position(|l| is_ruler(l.raw))?;
+    let heads = |run: &[crate::esxi::forms::text::Piece]| must.iter().all(|m| run.iter().any(|p| p.text == *m));
+    let heading = all.iter().position(|l| !must.is_empty() && heads(&pieces(l.raw)))?;
+    if ruler == heading + 1 {
+        return None;
+    }
+    let rest = (0..all.len()).filter(|i| *i != ruler && *i != heading);
+    let order = [heading, ruler].into_iter().chain(rest);
+    Some(order.map(|i| format!("{}\n", all[i].raw)).collect())
 }
 
 fn block(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
