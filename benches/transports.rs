@@ -111,7 +111,7 @@ async fn openssh(sshd: &Sshd, library: Library) -> Outcome<[f64; 3]> {
 /// One line: both libraries and the ratio.
 fn line(what: &str, unit: &str, values: [Vec<f64>; 2]) {
     let [russh, libssh2] = values.map(median);
-    println!("{what:<34} {unit:<6} {russh:>10.3} {libssh2:>10.3} {:>10.2}", libssh2 / russh);
+    println!("{what:<38} {unit:<6} {russh:>10.3} {libssh2:>10.3} {:>10.2}", libssh2 / russh);
 }
 
 async fn simulated(hosts: usize) -> Outcome<()> {
@@ -160,7 +160,7 @@ async fn main() -> Outcome<()> {
     if std::env::args().any(|a| a == "--test") {
         return Ok(());
     }
-    println!("{:<41} {:>10} {:>10} {:>10}", format!("median of {RUNS}"), "russh", "libssh2", "ratio");
+    println!("{:<45} {:>10} {:>10} {:>10}", format!("median of {RUNS}"), "russh", "libssh2", "ratio");
     for hosts in [1, 20] {
         simulated(hosts).await?;
     }

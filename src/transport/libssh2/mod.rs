@@ -92,3 +92,47 @@ impl Connector for Libssh2Connector {
         matches!(answered, Ok(true))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::target::HostKeyCheck;
+
+    fn threads() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        tasks
+            .filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "libssh2\n"))
+            .count()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_leaves_no_thread() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut target = Target::new("esx1", "127.0.0.1");
+        target.port = silent.local_addr().unwrap().port();
+        target.host_key = HostKeyCheck { known_hosts: vec![folder.path().join("known")], ..HostKeyCheck::default() };
+        let connector = Libssh2Connector::new();
+        let waiting = {
+            let (connector, target) = (connector.clone(), target.clone());
+            tokio::spawn(async move { connector.connect(&target).await.map(drop) })
+        };
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(threads(), 1);
+        waiting.abort();
+        assert_eq!(threads_after(Duration::from_secs(5)).await, 0);
+        target.connect_timeout = Duration::from_millis(300);
+        let error = connector.connect(&target).await.err().unwrap();
+        assert!(matches!(error, TransportError::Lost { .. }), "{error}");
+        assert_eq!(threads_after(Duration::from_secs(5)).await, 0);
+    }
+
+    /// How many are left, at once when there are none.
+    async fn threads_after(limit: Duration) -> usize {
+        let deadline = tokio::time::Instant::now() + limit;
+        while threads() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        threads()
+    }
+}
