@@ -171,7 +171,7 @@ impl HostRun {
                         continue;
                     }
                 }
-                match self.session.look(&script.ask()).await {
+                match self.session.run(&script.ask()).await {
                     Ok(answer) => match DetachedScript::progress(&answer.stdout) {
                         Progress::Made => return self.confirm(&script, detached, &address, why.as_deref()).await,
                         Progress::Confirmed => return Ok(()),
@@ -266,7 +266,7 @@ impl HostRun {
             return Ok(());
         }
         // A step may have entered it since the facts were read: then it is not ours to leave.
-        let now = self.session.look(&Command::esxcli("system maintenanceMode get")).await.map_err(transport)?;
+        let now = self.session.run(&Command::esxcli("system maintenanceMode get")).await.map_err(transport)?;
         if now.stdout.trim().eq_ignore_ascii_case("enabled") {
             self.facts.maintenance = true;
             return Ok(());
@@ -315,7 +315,7 @@ impl HostRun {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let mut now = running(&self.session.look(&list).await?.stdout);
+        let mut now = running(&self.session.run(&list).await?.stdout);
         if now.is_empty() {
             return Ok(());
         }
@@ -331,7 +331,7 @@ impl HostRun {
             OnRunningVms::Suspend => (Command::new("vim-cmd vmsvc/power.suspend"), "suspending"),
         };
         let mut refused: Vec<(String, String)> = Vec::new();
-        let inventory = self.session.look(&Command::new("vim-cmd vmsvc/getallvms")).await?.stdout;
+        let inventory = self.session.run(&Command::new("vim-cmd vmsvc/getallvms")).await?.stdout;
         for file in &now {
             // `[datastore1] VM1/VM1.vmx` in the inventory is `/vmfs/volumes/<uuid>/VM1/VM1.vmx` in the process list.
             let tail: Vec<&str> = file.rsplitn(3, '/').take(2).collect();
@@ -353,7 +353,7 @@ impl HostRun {
         }
         if !refused.is_empty() {
             // One that went off by itself meanwhile refuses, too.
-            now = running(&self.session.look(&list).await?.stdout);
+            now = running(&self.session.run(&list).await?.stdout);
             refused.retain(|(file, _)| now.contains(file));
         }
         if let Some((file, message)) = refused.first() {
@@ -376,7 +376,7 @@ impl HostRun {
             self.phase(format!("{word} {}", names(&now)));
             self.ctx.pause(pause).await?;
             pause = (pause * 2).min(Duration::from_secs(3));
-            now = running(&self.session.look(&list).await?.stdout);
+            now = running(&self.session.run(&list).await?.stdout);
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ impl HostRun {
     async fn boot_time_now(&mut self, deadline: Instant) -> Result<Option<String>, HostError> {
         let command = super::identify::Identify::summary();
         while Instant::now() < deadline {
-            match self.session.look(&command).await {
+            match self.session.run(&command).await {
                 Ok(output) if failure(&output).is_none() => {
                     if let Some(time) = super::identify::boot_time(&output.stdout) {
                         return Ok(Some(time));

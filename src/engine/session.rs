@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::esxi::{Command, Output};
-use crate::transport::{Connector, Cost, Intent, Payload, Reply, Request, Shell, Target, TransportError};
+use crate::transport::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
 
 /// A session that can be opened again after a reboot or a lost connection.
 pub struct Session {
@@ -78,19 +78,10 @@ impl Session {
         }
     }
 
-    /// Runs commands that only look and do not depend on each other, in one round trip.
+    /// Runs commands that do not depend on each other, in one round trip.
     pub async fn read(
         &mut self,
         commands: &[Command],
-        done: &mut (dyn FnMut(usize) + Send),
-    ) -> Result<Vec<Output>, TransportError> {
-        self.send(commands, Intent::Look, done).await
-    }
-
-    async fn send(
-        &mut self,
-        commands: &[Command],
-        intent: Intent,
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Output>, TransportError> {
         let requests: Vec<Request> = commands.iter().map(|c| self.request(c)).collect();
@@ -99,23 +90,13 @@ impl Session {
         }
         let lost = self.lost();
         let shell = self.shell.as_mut().ok_or(lost)?;
-        shell.intent(intent);
         let replies = shell.batch(&requests, done).await?;
         Ok(replies.into_iter().map(output).collect())
     }
 
-    /// Runs one command that may change the host.
+    /// Runs one command.
     pub async fn run(&mut self, command: &Command) -> Result<Output, TransportError> {
-        self.one(command, Intent::Change).await
-    }
-
-    /// Runs one command that only looks.
-    pub async fn look(&mut self, command: &Command) -> Result<Output, TransportError> {
-        self.one(command, Intent::Look).await
-    }
-
-    async fn one(&mut self, command: &Command, intent: Intent) -> Result<Output, TransportError> {
-        let mut outputs = self.send(std::slice::from_ref(command), intent, &mut |_| {}).await?;
+        let mut outputs = self.read(std::slice::from_ref(command), &mut |_| {}).await?;
         outputs.pop().ok_or_else(|| TransportError::Protocol {
             host: self.target.name.clone(),
             detail: format!("no answer to `{command}`"),

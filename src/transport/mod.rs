@@ -52,15 +52,6 @@ pub enum Payload {
     File(PathBuf),
 }
 
-/// What requests are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
-    /// They only look.
-    Look,
-    /// They may change the host.
-    Change,
-}
-
 /// A logged-in session with one host.
 #[async_trait]
 pub trait Shell: Send + Sync {
@@ -81,9 +72,6 @@ pub trait Shell: Send + Sync {
         mode: u32,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), TransportError>;
-
-    /// Says what the requests of the next batches are for. Only who keeps an account of a session needs it.
-    fn intent(&mut self, _intent: Intent) {}
 
     /// What this session has cost so far.
     fn cost(&self) -> Cost;
