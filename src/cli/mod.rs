@@ -8,6 +8,7 @@ mod log;
 mod man;
 mod schema;
 mod sim;
+mod test;
 mod validate;
 
 use std::io::Write;
@@ -51,6 +52,9 @@ enum Command {
     Verify(Box<apply::VerifyArgs>),
     /// Check playbooks and an inventory; no host is touched.
     Validate(validate::ValidateArgs),
+    /// Try playbooks on recorded hosts and compare with what is expected; no network.
+    #[command(after_help = test::EXIT_CODES)]
+    Test(Box<test::TestArgs>),
     /// Log in and show version, build, boot time, boot bank and running VMs.
     Facts(facts::FactsArgs),
     /// Run simulated ESXi hosts behind a real SSH server.
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Apply(args) => apply::apply(*args),
         Command::Verify(args) => apply::verify(*args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Test(args) => test::test(&args),
         Command::Facts(args) => facts::facts(args),
         Command::Sim(args) => sim::sim(args),
         Command::Bundle(args) => bundle::bundle(&args),
