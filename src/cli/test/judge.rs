@@ -121,7 +121,7 @@ impl Case {
             .iter()
             .filter(|(u, _)| u.host == self.host)
             .map(|(unknown, step)| {
-                let at = if step.is_empty() { String::new() } else { format!(", asked in `{step}`") };
+                let at = if step.is_empty() { String::new() } else { format!(" ({step})") };
                 format!("{} has no answer to {}{at}. {}", unknown.host, unknown.what, unknown.hint)
             })
             .collect();

@@ -89,7 +89,7 @@ impl Reports {
         for case in &results.cases {
             let word = word(&case.verdict);
             let painted = if case.failed(strict) { bad.apply_to(word) } else { good.apply_to(word) };
-            let pad = " ".repeat(13_usize.saturating_sub(word.len()));
+            let pad = " ".repeat(11_usize.saturating_sub(word.len()));
             let mode = if case.mode == "apply" { String::new() } else { format!(" ({})", case.mode) };
             out.push_str(&format!(
                 "{painted}{pad}{:<playbooks$}  {:<hosts$}  {}{mode}\n",
@@ -153,7 +153,7 @@ impl Reports {
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Expected => "ok",
-        Verdict::Unjudged => "no steps fail",
+        Verdict::Unjudged => "ran",
         Verdict::Failed(_) => "FAILED",
         Verdict::Differs(_) => "DIFFERS",
         Verdict::Unknown(_) => "NOT KNOWN",
@@ -198,7 +198,7 @@ fn left_out(results: &Results) -> String {
     let mut out = String::new();
     if results.left_out.len() <= NAMED {
         for (playbook, host, why) in &results.left_out {
-            out.push_str(&format!("left out     {playbook} with {host}: {why}\n"));
+            out.push_str(&format!("left out   {playbook} with {host}: {why}\n"));
         }
         return out;
     }
@@ -207,7 +207,7 @@ fn left_out(results: &Results) -> String {
         *reasons.entry(why).or_default() += 1;
     }
     for (why, number) in reasons {
-        out.push_str(&format!("left out     {number}: {why}\n"));
+        out.push_str(&format!("left out   {number}: {why}\n"));
     }
     out
 }
