@@ -190,9 +190,13 @@ async fn record(playbook: &Path, sim: Options, mode: Mode, extra: &[(&str, &str)
 }
 
 async fn record_on(sim: &Sim, path: &Path, mode: Mode, extra: &[(&str, &str)]) -> Session {
-    let inventory = Inventory::parse(&inventory_yaml(sim.hosts()), "sim.yml").unwrap();
     let mut options = RunOptions::new(mode, std::env::temp_dir());
     options.extra_vars = extra.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
+    record_with(sim, path, options).await
+}
+
+async fn record_with(sim: &Sim, path: &Path, options: RunOptions) -> Session {
+    let inventory = Inventory::parse(&inventory_yaml(sim.hosts()), "sim.yml").unwrap();
     let known: BTreeSet<String> = inventory.var_names().into_iter().chain(options.extra_vars.keys().cloned()).collect();
     let playbook = Playbook::load(path, &known).unwrap_or_else(|problems| panic!("{problems}"));
     let recorder = Recorder::default();
@@ -339,4 +343,62 @@ async fn another_playbook_than_the_recorded_one_names_what_is_missing() {
     assert!(said.contains("(asked: \"vmnic9\", known: \"vmnic0\")"), "{said}");
     let failed = again.events.iter().map(|e| e.to_line().unwrap()).find(|line| line.contains("host_failed")).unwrap();
     assert!(failed.contains("the fixture of esx1 has no answer to"), "{failed}");
+}
+
+/// One step on a 7.0 host with this fault, applied with quick limits: replays to the same, and its events hold the text.
+async fn trouble(faults: &[&str], playbook: &str, code: u8, said: &str) -> Session {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.yml");
+    std::fs::write(&path, playbook).unwrap();
+    std::fs::write(dir.path().join("big.txt"), "0123456789abcde\n".repeat(60_000)).unwrap();
+    let sim = Sim::start(quick("7.0", 1, faults)).await.unwrap();
+    let mut options = RunOptions::new(Mode::Apply, std::env::temp_dir());
+    options.command_timeout = Duration::from_secs(3);
+    options.vm_timeout = Duration::from_secs(30);
+    let session = record_with(&sim, &path, options).await;
+    sim.stop().await;
+    let lines: Vec<String> = session.events.iter().map(|event| event.to_line().unwrap()).collect();
+    assert_eq!(session.outcome.exit_code, code, "{faults:?}: {}", lines.join("\n"));
+    assert!(lines.iter().any(|line| line.contains(said)), "{faults:?}: {}", lines.join("\n"));
+    std::fs::remove_file(dir.path().join("big.txt")).unwrap();
+    session.replays_to_the_same().await;
+    session
+}
+
+const SETTING: &str = "steps:\n  - setting: {key: Net.FollowHardwareMac, value: 1}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_goes_wrong_again() {
+    let reboot = "on_running_vms: shutdown\nsteps:\n  - reboot: always\n";
+    trouble(&["drop-after=settings advanced set"], SETTING, 1, "Looked again over a new connection").await;
+    trouble(&["hang=settings advanced set"], SETTING, 1, "did not end within 3 s").await;
+    trouble(&["hang=settings advanced list"], SETTING, 1, "did not end within 3 s").await;
+    trouble(&["drop-after=settings advanced list"], SETTING, 0, "Net.FollowHardwareMac").await;
+    trouble(&["fail=advanced set:no way"], SETTING, 1, "no way").await;
+    trouble(&["reject-password"], SETTING, 4, "refused the login of root").await;
+    trouble(&["change-host-key-on-reboot"], reboot, 1, "after the reboot: host key of esx1").await;
+    trouble(&["vm=web"], reboot, 0, "shutting down web").await;
+    trouble(&["slow-hostd=2500"], reboot, 0, "waiting for the management agent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_reports_the_same_without_its_file() {
+    let playbook = "steps:\n  - file: {path: /etc/motd.big, from: big.txt}\n";
+    let session = trouble(&[], playbook, 0, "uploading /etc/motd.big").await;
+    let lines = session.events.iter().map(|event| event.to_line().unwrap());
+    let uploading: Vec<String> = lines.filter(|line| line.contains("\"doing\":\"uploading")).collect();
+    assert_eq!(uploading.len(), 4, "{uploading:?}");
+    assert!(uploading[3].contains("\"position\":960000"), "{uploading:?}");
+    trouble(&["tmp-size=64K"], "steps:\n  - file: {path: /tmp/big, from: big.txt}\n", 1, "upload to esx1:/tmp/big")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_not_written_down_and_replays() {
+    let hash = format!("$6$Very.Hidden$17{}", "a".repeat(84));
+    let playbook = format!("steps:\n  - account: {{name: lab, role: Admin, password_hash: {hash}}}\n");
+    let session = trouble(&[], &playbook, 0, "lab").await;
+    let text = session.fixture.to_string();
+    assert!(text.contains("\n@secret 1\n"), "{text}");
+    assert!(!text.contains("Very.Hidden"), "{text}");
 }
