@@ -162,7 +162,7 @@ pub struct Context {
     pub artifacts: ArtifactStore,
     run: String,
     events: mpsc::UnboundedSender<Event>,
-    replayed: bool,
+    lock_hosts: bool,
 }
 
 impl Context {
@@ -176,7 +176,7 @@ impl Context {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
-        Self { playbook, options, connector, cancel, artifacts, run, events, replayed: false }
+        Self { playbook, options, connector, cancel, artifacts, run, events, lock_hosts: true }
     }
 
     /// Sends an event. Nobody listening any more is no reason to stop a change.
@@ -188,7 +188,12 @@ impl Context {
     /// since none is there.
     pub fn replaying(mut self, recorded: &[RecordedArtifact]) -> Self {
         self.artifacts.replay(recorded);
-        self.replayed = true;
+        self.without_lock()
+    }
+
+    /// Takes no lock on the hosts: for hosts that no other run can know of.
+    pub fn without_lock(mut self) -> Self {
+        self.lock_hosts = false;
         self
     }
 
@@ -298,7 +303,7 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
 async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
     let name = host.name.clone();
     let lock = match ctx.options.mode {
-        Mode::Apply if !ctx.replayed => {
+        Mode::Apply if ctx.lock_hosts => {
             HostLock::acquire(&name, &host.target.address, host.target.port, &ctx.run).map(Some)
         }
         _ => Ok(None),
