@@ -175,11 +175,7 @@ fn mode(args: &TestArgs, fixture: &Fixture) -> Mode {
     }
 }
 
-fn options(
-    args: &TestArgs,
-    mode: Mode,
-    extra: &indexmap::IndexMap<String, serde_json::Value>,
-) -> RunOptions {
+fn options(args: &TestArgs, mode: Mode, extra: &indexmap::IndexMap<String, serde_json::Value>) -> RunOptions {
     // A replayed run downloads nothing: there is nothing to keep.
     let mut options = RunOptions::new(mode, PathBuf::new());
     options.tags.clone_from(&args.tags);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::host::HostError;
 use super::session::Session;
+use crate::esxi::facts::Hardware;
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::{Command, HostFacts, Output, Outputs, Version};
 use crate::transport::{Connector, Target};
@@ -115,6 +116,7 @@ impl Identify {
             running_vms: running_vms(seen.get(&self.vms)),
             session_address: session.get(2).map(|a| (*a).to_owned()),
             client_address: session.first().map(|a| (*a).to_owned()),
+            hardware: hardware(summary),
             leftovers: text(&self.leftovers).lines().filter(|l| l.starts_with('/')).map(str::to_owned).collect(),
         })
     }
@@ -182,7 +184,22 @@ fn dump_value(dump: &str, key: &str) -> Option<String> {
 /// Display names in `esxcli vm process list`.
 fn running_vms(output: Option<&Output>) -> Vec<String> {
     let text = output.filter(|o| failure(o).is_none()).map_or("", |o| o.stdout.as_str());
-    text.lines().filter_map(|l| l.trim().strip_prefix("Display Name: ")).map(str::to_owned).collect()
+    // A virtual machine can be called `Display Name: x`; its heading is not indented.
+    let below = text.lines().filter(|l| l.starts_with(' '));
+    below.filter_map(|l| l.trim().strip_prefix("Display Name: ")).map(str::to_owned).collect()
+}
+
+/// What a host summary says of the hardware; its fields come before any other of the same names.
+fn hardware(summary: &str) -> Hardware {
+    let word = |key| dump_value(summary, key).filter(|v| v != "<unset>").unwrap_or_default();
+    Hardware {
+        vendor: word("vendor"),
+        model: word("model"),
+        cpu: word("cpuModel"),
+        cores: word("numCpuCores").parse().ok(),
+        memory: word("memorySize").parse().ok(),
+        nics: word("numNics").parse().ok(),
+    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,11 @@ fn a_playbook_without_an_expectation_for_a_release_that_it_claims_is_found() {
                 let name = if right { format!("esxi-{line}-right") } else { format!("esxi-{line}") };
                 assert!(hosts.iter().any(|(_, n, _)| *n == name), "{name}");
                 let file = root().join("playbooks/expected").join(&stem).join(format!("{name}.txt"));
-                assert!(file.is_file(), "{} is missing: esxprep test {playbook} --fixture {FIXTURES} --update", file.display());
+                assert!(
+                    file.is_file(),
+                    "{} is missing: esxprep test {playbook} --fixture {FIXTURES} --update",
+                    file.display()
+                );
             }
             tested.entry(stem.clone()).or_default().insert(line.to_owned());
         }
@@ -134,7 +138,8 @@ fn what_is_called_recorded_was_recorded() {
         for (at, line) in lines.iter().enumerate().filter(|(_, l)| l.starts_with(':')) {
             let place = format!("{}:{}", path.display(), at + 1);
             assert!(line.contains("recorded ") || line.contains("built"), "{place} says not where it is from");
-            let Some(source) = line.split("; ").find_map(|a| a.trim_start_matches(": ").strip_prefix("recorded ")) else {
+            let Some(source) = line.split("; ").find_map(|a| a.trim_start_matches(": ").strip_prefix("recorded "))
+            else {
                 continue;
             };
             let (name, remark) = source.split_once([' ', ',']).unwrap_or((source, ""));
@@ -143,7 +148,8 @@ fn what_is_called_recorded_was_recorded() {
                 continue;
             }
             let file = root().join("fixtures/transcripts").join(format!("{name}.txt"));
-            let recorded = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{place}: {}: {e}", file.display()));
+            let recorded =
+                std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{place}: {}: {e}", file.display()));
             let recorded: Vec<&str> = recorded.lines().skip_while(|l| l.starts_with("# ")).skip(1).collect();
             let printed: Vec<&str> = lines[at + 1..]
                 .iter()

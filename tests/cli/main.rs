@@ -3,6 +3,7 @@
 mod common;
 mod docs;
 mod failures;
+mod fixtures;
 mod fleet;
 mod flow;
 mod interrupt;
@@ -15,6 +16,7 @@ mod openssh;
 mod output;
 mod readonly;
 mod reads;
+mod test_cmd;
 mod validate;
 mod validate_nasty;
 mod vib;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use console::Style;
 
-use super::judge::{Judged, Verdict};
 use super::Results;
+use super::judge::{Judged, Verdict};
 use crate::engine::events::Event;
 use crate::fixture::expect::DiffLine;
 use crate::report::{OutputKind, ReportOptions, Trial, TrialJunit, one_line};
@@ -29,7 +29,7 @@ impl Reports {
         let on_stdout = kinds.iter().filter(|k| k.on_stdout()).count();
         if on_stdout > 1 {
             return Err(
-                "two forms of output want standard output: give one of them a file, as in `--output junit=FILE`".into()
+                "two forms of output want standard output: give one of them a file, as in `--output junit=FILE`".into(),
             );
         }
         let mut all = Self { human: on_stdout == 0, json: false, junit: Vec::new(), html: Vec::new(), options };
@@ -134,7 +134,10 @@ impl Reports {
         say(count(|v| matches!(v, Verdict::Unchanged)), "the same already");
         say(count(|v| matches!(v, Verdict::Updated(_))), "written down");
         say(count(|v| matches!(v, Verdict::Unjudged)), "without an expectation");
-        say(results.cases.iter().filter(|c| c.failed(strict) && !matches!(c.verdict, Verdict::Unjudged)).count(), "failed");
+        say(
+            results.cases.iter().filter(|c| c.failed(strict) && !matches!(c.verdict, Verdict::Unjudged)).count(),
+            "failed",
+        );
         let total = results.cases.len();
         let mut out = format!(
             "{total} {} in {:.2} s: {}.\n",
@@ -143,7 +146,9 @@ impl Reports {
             parts.join(", ")
         );
         if count(|v| matches!(v, Verdict::Unjudged)) > 0 {
-            out.push_str("Without an expectation nothing was compared, only that no step fails; `--update` writes one down.\n");
+            out.push_str(
+                "Without an expectation nothing was compared, only that no step fails; `--update` writes one down.\n",
+            );
         }
         out
     }
