@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 mod ar;
@@ -31,7 +31,7 @@ const MAX_RATIO: u64 = 64;
 const MAX_ENTRIES: usize = 20_000;
 
 /// A VIB's identity and claims, from its `descriptor.xml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vib {
     /// Name, for example `esx-ui`.
     pub name: String,
@@ -52,7 +52,7 @@ pub struct Vib {
 }
 
 /// A VIB file or an offline bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Software {
     /// Whether the file is an offline bundle (zip), else a single VIB.
     pub bundle: bool,

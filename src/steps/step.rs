@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::esxi::failure::failure;
 use crate::esxi::{Command, HostFacts, Output, Outputs};
@@ -262,7 +263,8 @@ pub fn default_judge(action: &Command, output: &Output) -> Result<Verdict, StepE
 }
 
 /// Something on the control machine that a step needs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// A file beside the playbook (relative paths are resolved against the playbook's folder).
     File(PathBuf),
@@ -271,6 +273,7 @@ pub enum Input {
         /// http or https.
         url: String,
         /// The expected SHA-256 in hex.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         sha256: Option<String>,
     },
 }
@@ -287,6 +290,11 @@ impl Artifacts {
         self.by_input.insert(input, artifact);
     }
 
+    /// Every prepared input, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Input, &Artifact)> {
+        self.by_input.iter()
+    }
+
     /// The artifact of an input.
     pub fn get(&self, input: &Input) -> Option<&Artifact> {
         self.by_input.get(input)
@@ -294,7 +302,7 @@ impl Artifacts {
 }
 
 /// A file on the control machine, hashed and, if it is a VIB or an offline bundle, inspected.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Where it is.
     pub path: PathBuf,
@@ -303,10 +311,13 @@ pub struct Artifact {
     /// Bytes.
     pub size: u64,
     /// What is in it, when it is a VIB or an offline bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software: Option<crate::esxi::bundle::Software>,
     /// Why it cannot be installed as software, when it is neither or is damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_software: Option<String>,
     /// The whole text of a small file (up to 64 KiB, UTF-8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
