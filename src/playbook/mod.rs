@@ -24,7 +24,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 pub use problem::{Problem, Problems, SourceFile, Span};
-pub(crate) use problem::{did_you_mean, nearest};
+pub(crate) use problem::{did_you_mean, is_secret_key, nearest};
 pub(crate) use scalar::is_template;
 pub use schema::schema;
 pub(crate) use vars::plain_vars;
