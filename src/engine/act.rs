@@ -1,6 +1,8 @@
 //! Making one change: its actions in order, its cleanup whatever happens, and what a lost connection means.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::detached::{DetachedScript, Progress};
 use super::events::EventKind;
@@ -36,13 +38,16 @@ impl HostRun {
             self.enter_maintenance().await?;
         }
         let acted = self.actions(step, change, ran).await;
-        let lost = matches!(&acted, Err(Acted::Host(HostError::Transport(_))));
+        let lost = matches!(
+            &acted,
+            Err(Acted::Host(HostError::Transport(error))) if !matches!(error, TransportError::NotRecorded { .. })
+        );
         if lost && self.session.reopen(None).await.is_err() {
             return acted;
         }
         for command in &change.cleanup {
             // Best effort: the change's own result matters more than a file in a RAM disk.
-            if let Err(error) = self.session.run(command).await {
+            if let Err(error) = self.session.change(command).await {
                 self.note(format!("could not clean up with `{command}`: {error}"));
             }
         }
@@ -74,7 +79,7 @@ impl HostRun {
                 Action::Run(command) => {
                     self.phase(change.summary.clone());
                     self.dirty |= !change.effect.transient;
-                    let output = self.session.run(command).await.map_err(transport)?;
+                    let output = self.session.change(command).await.map_err(transport)?;
                     let verdict = step.judge(command, &output).map_err(|e| Acted::Failed(e.to_string()))?;
                     ran.push((command.clone(), output));
                     all.reboot |= verdict.reboot;
@@ -94,9 +99,12 @@ impl HostRun {
         let (payload, length) = match source {
             Source::Bytes(bytes) => (Payload::Bytes(bytes.clone()), bytes.len() as u64),
             Source::File(file) => {
-                let length = std::fs::metadata(file)
-                    .map(|m| m.len())
-                    .map_err(|e| Acted::Failed(format!("cannot read {} on this machine: {e}", file.display())))?;
+                let length = match self.ctx.artifacts.size(file).await {
+                    Some(length) => length,
+                    None => std::fs::metadata(file)
+                        .map(|m| m.len())
+                        .map_err(|e| Acted::Failed(format!("cannot read {} on this machine: {e}", file.display())))?,
+                };
                 (Payload::File(file.clone()), length)
             }
         };
@@ -121,7 +129,7 @@ impl HostRun {
     /// A change that may cut the session: starts it, logs in again, confirms. Not confirmed = the host takes
     /// it back by itself.
     async fn detached(&mut self, change: &Change, detached: &Detached) -> Result<(), Acted> {
-        let script = DetachedScript::new(detached, &self.ctx.unique());
+        let script = DetachedScript::new(detached, &self.unique());
         let before = self.session.target().address.clone();
         // A new address is where the host will be, unless we come in through a forwarded port.
         let after = match &detached.new_address {
@@ -134,7 +142,7 @@ impl HostRun {
             detached.confirm_within.as_secs()
         ));
         self.dirty = true;
-        let started = self.session.run(&script.start()).await.map_err(transport)?;
+        let started = self.session.change(&script.start()).await.map_err(transport)?;
         if started.code != 0 {
             return Err(Acted::Failed(format!("could not start the detached change: {}", started.stderr.trim())));
         }
@@ -176,7 +184,7 @@ impl HostRun {
                         Progress::Made => return self.confirm(&script, detached, &address, why.as_deref()).await,
                         Progress::Confirmed => return Ok(()),
                         Progress::Failed(said) => {
-                            let _ = self.session.run(&script.tidy()).await;
+                            let _ = self.session.change(&script.tidy()).await;
                             return Err(Acted::Failed(format!(
                                 "the change failed on the host and was taken back: {said}"
                             )));
@@ -216,10 +224,7 @@ impl HostRun {
         if address.parse::<std::net::IpAddr>().is_ok() {
             return false;
         }
-        match tokio::net::lookup_host((address, 0)).await {
-            Ok(mut found) => found.any(|a| a.ip().to_canonical().to_string() == own),
-            Err(_) => true,
-        }
+        self.session.addresses().await.is_none_or(|found| found.iter().any(|a| a.to_string() == own))
     }
 
     async fn confirm(
@@ -229,10 +234,10 @@ impl HostRun {
         address: &str,
         why: Option<&str>,
     ) -> Result<(), Acted> {
-        let answer = self.session.run(&script.confirm()).await.map_err(transport)?;
+        let answer = self.session.change(&script.confirm()).await.map_err(transport)?;
         match DetachedScript::progress(&answer.stdout) {
             Progress::Confirmed => {
-                let _ = self.session.run(&script.tidy()).await;
+                let _ = self.session.change(&script.tidy()).await;
                 self.note(format!("logged in again at {address} and confirmed the change"));
                 if detached.new_address.is_some() {
                     self.facts.session_address.clone_from(&detached.new_address);
@@ -250,7 +255,7 @@ impl HostRun {
         address: &str,
         why: Option<&str>,
     ) -> Acted {
-        let _ = self.session.run(&script.tidy()).await;
+        let _ = self.session.change(&script.tidy()).await;
         let wanted = detached.new_address.as_deref().unwrap_or(address);
         Acted::Failed(format!(
             "nobody could log in at {wanted} within {} s, so the host put the old state back{}. Check the VLAN, the uplink and the \
@@ -274,24 +279,24 @@ impl HostRun {
         self.empty_of_vms("enter maintenance mode").await?;
         self.phase("entering maintenance mode");
         let command = Command::esxcli("system maintenanceMode set -e true").timeout(self.ctx.options.reboot_timeout);
-        let output = self.session.run(&command).await.map_err(transport)?;
+        let output = self.session.change(&command).await.map_err(transport)?;
         if let Some(failure) = crate::esxi::failure::failure(&output) {
             return Err(Acted::Failed(format!("`{command}` failed: {}", failure.message)));
         }
         self.facts.maintenance = true;
         self.entered_maintenance = true;
         // If this run is killed, the next one knows that leaving it is its business.
-        let _ = self.session.run(&Command::new("touch").arg(super::leftovers::MAINTENANCE)).await;
+        let _ = self.session.change(&Command::new("touch").arg(super::leftovers::MAINTENANCE)).await;
         Ok(())
     }
 
     /// Leaves the maintenance mode that esxprep entered.
     pub(super) async fn leave_maintenance(&mut self) -> Result<(), HostError> {
         let command = Command::esxcli("system maintenanceMode set -e false");
-        let output = self.session.run(&command).await?;
+        let output = self.session.change(&command).await?;
         self.entered_maintenance = false;
         self.facts.maintenance = false;
-        let _ = self.session.run(&Command::new("rm -f").arg(super::leftovers::MAINTENANCE)).await;
+        let _ = self.session.change(&Command::new("rm -f").arg(super::leftovers::MAINTENANCE)).await;
         match crate::esxi::failure::failure(&output) {
             // Leaving it twice is an error on some releases; out is out.
             Some(f) if !f.message.contains("already") => {
@@ -346,7 +351,7 @@ impl HostRun {
                     "cannot find the virtual machine {file} in `vim-cmd vmsvc/getallvms`; power it off yourself"
                 )));
             };
-            let said = self.session.run(&verb.clone().arg(id)).await?;
+            let said = self.session.change(&verb.clone().arg(id)).await?;
             if let Some(failure) = crate::esxi::failure::failure(&said) {
                 refused.push((file.clone(), failure.message));
             }

@@ -6,12 +6,13 @@ use indexmap::IndexMap;
 use tokio::sync::Mutex;
 
 use super::events::EventKind;
-use super::prepare::{Progress, prepare};
+use super::prepare::{Progress, inspected, prepare};
 use super::run::{Context, RunOptions};
 use crate::esxi::{HostFacts, Version};
+use crate::fixture::RecordedArtifact;
 use crate::inventory::Host;
 use crate::playbook::{Playbook, Scope, merge_vars};
-use crate::steps::{Artifacts, Input};
+use crate::steps::{Artifact, Artifacts, Input};
 
 /// The inputs that steps will need whatever the hosts turn out to be: found before any host is touched.
 ///
@@ -51,13 +52,15 @@ pub struct ArtifactStore {
     base: PathBuf,
     cache: PathBuf,
     ready: Mutex<Artifacts>,
+    /// What a recording has of them, in a replayed run.
+    recorded: Option<Vec<RecordedArtifact>>,
 }
 
 impl ArtifactStore {
     /// Relative paths are looked up beside the playbook; downloads are kept in `cache`.
     pub fn new(playbook: &Path, cache: PathBuf) -> Self {
         let base = playbook.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        Self { base, cache, ready: Mutex::new(Artifacts::default()) }
+        Self { base, cache, ready: Mutex::new(Artifacts::default()), recorded: None }
     }
 
     /// Prepares what is not prepared yet. Other hosts wait meanwhile: they would fetch the same.
@@ -75,6 +78,11 @@ impl ArtifactStore {
             };
             ctx.emit(EventKind::Phase { host: host.to_owned(), doing, position, length });
         };
+        let (known, wanted) = self.from_recording(wanted)?;
+        for (input, artifact) in known {
+            inspected(&artifact, &mut progress);
+            ready.insert(input, artifact);
+        }
         let found = prepare(&wanted, &self.base, &self.cache, &mut progress).await.map_err(|e| e.to_string())?;
         for input in wanted {
             if let Some(artifact) = found.get(&input) {
@@ -82,6 +90,46 @@ impl ArtifactStore {
             }
         }
         Ok(())
+    }
+
+    /// From now on inputs come from a recording; of those that it lacks, files may be on this machine, and downloads
+    /// are refused.
+    pub fn replay(&mut self, recorded: &[RecordedArtifact]) {
+        self.recorded = Some(recorded.to_vec());
+    }
+
+    /// The inputs that the recording has, and the rest.
+    #[allow(clippy::type_complexity)]
+    fn from_recording(&self, wanted: Vec<Input>) -> Result<(Vec<(Input, Artifact)>, Vec<Input>), String> {
+        let Some(recorded) = &self.recorded else { return Ok((Vec::new(), wanted)) };
+        let (mut known, mut rest) = (Vec::new(), Vec::new());
+        for input in wanted {
+            match (recorded.iter().find(|r| r.input == input), &input) {
+                (Some(found), _) => known.push((input, found.artifact.clone())),
+                (None, Input::File(_)) => rest.push(input),
+                (None, Input::Url { url, .. }) => {
+                    return Err(format!(
+                        "{url} is not in the recording, and a replayed run downloads nothing. Record the playbook again as it is now"
+                    ));
+                }
+            }
+        }
+        Ok((known, rest))
+    }
+
+    /// Everything that was prepared, for a recording.
+    pub async fn recordable(&self) -> Vec<RecordedArtifact> {
+        let ready = self.ready.lock().await;
+        let all =
+            ready.iter().map(|(input, artifact)| RecordedArtifact { input: input.clone(), artifact: artifact.clone() });
+        let mut all: Vec<RecordedArtifact> = all.collect();
+        all.sort_by_cached_key(|recorded| format!("{:?}", recorded.input));
+        all
+    }
+
+    /// The size in bytes of a prepared file, whether it is on this machine or in the recording only.
+    pub async fn size(&self, file: &Path) -> Option<u64> {
+        self.ready.lock().await.iter().find(|(_, artifact)| artifact.path == file).map(|(_, artifact)| artifact.size)
     }
 
     /// What was prepared of these inputs.

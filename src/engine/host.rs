@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::events::{EventKind, HostResult};
 use super::identify::Identify;
@@ -62,6 +63,8 @@ pub(super) struct HostRun {
     pub(super) registered: IndexMap<String, Value>,
     vars: IndexMap<String, Value>,
     pub(super) waiting: Vec<Waiting>,
+    /// Words made by [`HostRun::unique`].
+    words: u64,
 }
 
 /// Runs the playbook on one host and reports everything as events.
@@ -164,6 +167,7 @@ impl HostRun {
             registered: IndexMap::new(),
             vars,
             waiting: Vec::new(),
+            words: 0,
         })
     }
 
@@ -266,6 +270,12 @@ impl HostRun {
             return Err(HostError::StepFailed);
         }
         bound
+    }
+
+    /// A word that no other run and no other change on this host uses.
+    pub(super) fn unique(&mut self) -> String {
+        self.words += 1;
+        format!("{}-{}", self.ctx.run_id(), self.words - 1)
     }
 
     pub(super) fn note(&self, text: String) {

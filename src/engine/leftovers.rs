@@ -1,7 +1,9 @@
 //! What a killed run left on a host: a detached change that waits for its confirmation, staged files, maintenance
 //! mode. The first round trip lists it, so that a host with nothing costs nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::host::{HostError, HostRun};
 use super::run::Mode;
@@ -60,12 +62,12 @@ impl HostRun {
                     self.note("an earlier run entered maintenance mode and was stopped: it is left at the end".into());
                     self.entered_maintenance = true;
                 } else {
-                    self.session.run(&Command::new("rm -f").arg(MAINTENANCE)).await?;
+                    self.session.change(&Command::new("rm -f").arg(MAINTENANCE)).await?;
                 }
             } else if path.starts_with("/tmp/.esxprep-") {
                 self.settle_change(&path).await?;
             } else {
-                let said = self.session.run(&remove_file(&path)).await?.stdout;
+                let said = self.session.change(&remove_file(&path)).await?.stdout;
                 let what = if said.contains("gone") { "removed" } else { "in use by another run, left alone" };
                 self.note(format!("left by an earlier run: {path}: {what}"));
             }
@@ -76,7 +78,7 @@ impl HostRun {
     async fn settle_change(&mut self, folder: &str) -> Result<(), HostError> {
         let deadline = Instant::now() + SETTLE;
         loop {
-            let said = match self.session.run(&settle(folder)).await {
+            let said = match self.session.change(&settle(folder)).await {
                 Ok(output) => output.stdout,
                 // The change that is under way cut this session.
                 Err(TransportError::Lost { .. }) if Instant::now() < deadline => {

@@ -11,8 +11,10 @@ mod leftovers;
 mod observe;
 pub mod prepare;
 mod reboot;
+pub mod replay;
 pub mod run;
 mod session;
 mod step;
 
+pub use replay::{Replayed, hosts_of, replayed};
 pub use run::{Batch, Context, Mode, Resumed, RunOptions, RunOutcome, run};

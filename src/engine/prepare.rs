@@ -150,14 +150,22 @@ pub async fn prepare(
         };
         progress(Progress::Inspect { path: path.clone() });
         let artifact = blocking(move || examine(path)).await??;
-        if let Some(software) = &artifact.software {
-            for warning in &software.warnings {
-                progress(Progress::Note(format!("{}: {warning}", artifact.path.display())));
-            }
-        }
+        warn(&artifact, progress);
         out.insert(input.clone(), artifact);
     }
     Ok(out)
+}
+
+/// Tells of a file what inspecting it tells, for one that was inspected when the run was recorded.
+pub(super) fn inspected(artifact: &Artifact, progress: OnProgress<'_>) {
+    progress(Progress::Inspect { path: artifact.path.clone() });
+    warn(artifact, progress);
+}
+
+fn warn(artifact: &Artifact, progress: OnProgress<'_>) {
+    for warning in artifact.software.iter().flat_map(|software| &software.warnings) {
+        progress(Progress::Note(format!("{}: {warning}", artifact.path.display())));
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PrepareError> {

@@ -1,6 +1,8 @@
 //! Saving to the boot bank, and a reboot that is proved: another boot time, and hostd answering.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::events::{ChangeShown, EventKind, Status};
 use super::host::{HostError, HostRun};
@@ -34,7 +36,7 @@ impl HostRun {
             return Ok(());
         }
         self.phase("saving the configuration to the boot bank");
-        let output = self.session.run(&Command::new(SAVE)).await?;
+        let output = self.session.change(&Command::new(SAVE)).await?;
         if output.code != 0 {
             return Err(HostError::Stopped(format!(
                 "/sbin/auto-backup.sh did not save the configuration: {} {}. The changes are active but would be forgotten at the next boot",
@@ -62,7 +64,7 @@ impl HostRun {
         let deadline = started + timeout;
         // `reboot` works without maintenance mode and saves the configuration (KB 313072). The connection may
         // end before the answer: that is how a reboot looks.
-        match self.session.run(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
+        match self.session.change(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
             Ok(output) => {
                 if let Some(f) = failure(&output) {
                     return Err(HostError::Stopped(format!("`reboot` failed: {}", f.message)));

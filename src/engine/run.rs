@@ -4,18 +4,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::artifacts::{ArtifactStore, foreseen};
 use super::events::{Event, EventKind};
 use super::host::{HostError, HostOutcome, run_host};
 use super::journal::HostLock;
+use crate::fixture::RecordedArtifact;
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::transport::Connector;
@@ -160,7 +162,7 @@ pub struct Context {
     pub artifacts: ArtifactStore,
     run: String,
     events: mpsc::UnboundedSender<Event>,
-    counter: AtomicU64,
+    replayed: bool,
 }
 
 impl Context {
@@ -174,7 +176,7 @@ impl Context {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
-        Self { playbook, options, connector, cancel, artifacts, run, events, counter: AtomicU64::new(0) }
+        Self { playbook, options, connector, cancel, artifacts, run, events, replayed: false }
     }
 
     /// Sends an event. Nobody listening any more is no reason to stop a change.
@@ -182,9 +184,17 @@ impl Context {
         let _ = self.events.send(Event::now(&self.run, kind));
     }
 
-    /// A word that no other run and no other change uses.
-    pub(super) fn unique(&self) -> String {
-        format!("{}-{}", self.run, self.counter.fetch_add(1, Ordering::Relaxed))
+    /// The same for a replayed run: inputs come from the recording and never from the network, and no host is locked,
+    /// since none is there.
+    pub fn replaying(mut self, recorded: &[RecordedArtifact]) -> Self {
+        self.artifacts.replay(recorded);
+        self.replayed = true;
+        self
+    }
+
+    /// The run's id.
+    pub fn run_id(&self) -> &str {
+        &self.run
     }
 
     /// An error when the user interrupted.
@@ -288,7 +298,9 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
 async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
     let name = host.name.clone();
     let lock = match ctx.options.mode {
-        Mode::Apply => HostLock::acquire(&name, &host.target.address, host.target.port, &ctx.run).map(Some),
+        Mode::Apply if !ctx.replayed => {
+            HostLock::acquire(&name, &host.target.address, host.target.port, &ctx.run).map(Some)
+        }
         _ => Ok(None),
     };
     match lock {

@@ -66,6 +66,11 @@ impl Session {
         Ok(())
     }
 
+    /// The addresses that the session's own name has for this machine; `None`: it is not known here.
+    pub async fn addresses(&self) -> Option<Vec<std::net::IpAddr>> {
+        self.connector.addresses(&self.target).await
+    }
+
     /// Whether something speaks SSH at this address (the session's own when `None`), without logging in.
     pub async fn listening(&self, address: Option<&str>, within: Duration) -> bool {
         match address {
@@ -78,13 +83,22 @@ impl Session {
         }
     }
 
-    /// Runs commands that do not depend on each other, in one round trip.
+    /// Runs commands that change nothing and do not depend on each other, in one round trip.
     pub async fn read(
         &mut self,
         commands: &[Command],
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Output>, TransportError> {
-        let requests: Vec<Request> = commands.iter().map(|c| self.request(c)).collect();
+        self.send(commands, false, done).await
+    }
+
+    async fn send(
+        &mut self,
+        commands: &[Command],
+        changes: bool,
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<Output>, TransportError> {
+        let requests: Vec<Request> = commands.iter().map(|c| self.request(c, changes)).collect();
         for command in commands {
             tracing::debug!(host = self.target.name, %command, "sending");
         }
@@ -94,9 +108,18 @@ impl Session {
         Ok(replies.into_iter().map(output).collect())
     }
 
-    /// Runs one command.
+    /// Runs one command that changes nothing.
     pub async fn run(&mut self, command: &Command) -> Result<Output, TransportError> {
-        let mut outputs = self.read(std::slice::from_ref(command), &mut |_| {}).await?;
+        self.one(command, false).await
+    }
+
+    /// Runs one command that may alter the host.
+    pub async fn change(&mut self, command: &Command) -> Result<Output, TransportError> {
+        self.one(command, true).await
+    }
+
+    async fn one(&mut self, command: &Command, changes: bool) -> Result<Output, TransportError> {
+        let mut outputs = self.send(std::slice::from_ref(command), changes, &mut |_| {}).await?;
         outputs.pop().ok_or_else(|| TransportError::Protocol {
             host: self.target.name.clone(),
             detail: format!("no answer to `{command}`"),
@@ -119,12 +142,13 @@ impl Session {
         TransportError::Lost { host: self.target.name.clone(), during: "before a command could be sent".into() }
     }
 
-    fn request(&self, command: &Command) -> Request {
+    fn request(&self, command: &Command, changes: bool) -> Request {
         Request {
             script: command.text().to_owned(),
             stdin: command.stdin_bytes().map(<[u8]>::to_vec),
             timeout: self.step_timeout.or(command.time_limit()).unwrap_or(self.command_timeout),
             secret: command.is_secret(),
+            changes,
         }
     }
 }

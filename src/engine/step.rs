@@ -1,8 +1,7 @@
 //! One step on one host: compare, act, verify, expect, register.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::act::Acted;
 use super::events::{ChangeShown, EventKind, Status, StepEvent};

@@ -77,6 +77,14 @@ pub enum TransportError {
         /// What came back.
         reason: String,
     },
+    /// A replayed host was asked something that its fixture has no answer to.
+    #[error("{problem}")]
+    NotRecorded {
+        /// Host.
+        host: String,
+        /// What was asked, what is nearest, what to do.
+        problem: String,
+    },
     /// The far side does not behave like a shell.
     #[error("{host} did not answer like a shell: {detail}")]
     Protocol {

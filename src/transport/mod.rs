@@ -1,19 +1,24 @@
 //! How commands reach a host. Knows nothing of ESXi: it carries command text, bytes and exit codes.
 
 pub mod algorithms;
+pub mod asked;
 mod auth;
 pub mod error;
 pub mod frame;
 pub mod hostkeys;
+pub mod progress;
+pub mod replay;
 pub mod ssh;
 pub mod target;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use error::TransportError;
+pub use replay::ReplayConnector;
 pub use ssh::RusshConnector;
 pub use target::Target;
 
@@ -28,6 +33,26 @@ pub struct Request {
     pub timeout: Duration,
     /// Neither text, input nor output may be logged or recorded.
     pub secret: bool,
+    /// It may alter the host. A transport does the same either way; a recording counts on it.
+    pub changes: bool,
+}
+
+/// How much of a command is shown in an error, in characters.
+const SHOWN: usize = 160;
+
+impl Request {
+    /// The command as an error may show it: the beginning of its first line, or a placeholder for a secret one.
+    pub fn shown(&self) -> String {
+        if self.secret {
+            return "a secret command".to_owned();
+        }
+        let line = self.script.trim().lines().next().unwrap_or_default();
+        let mut text: String = line.chars().take(SHOWN).collect();
+        if text.len() < self.script.trim().len() {
+            text.push_str(" ...");
+        }
+        text
+    }
 }
 
 /// What came back.
@@ -64,7 +89,10 @@ pub trait Shell: Send + Sync {
     ) -> Result<Vec<Reply>, TransportError>;
 
     /// Sends bytes into `path` on the host: written beside it, compared by SHA-256 there, mode set, moved into
-    /// place. `progress` gets bytes sent so far. Leaves no partial file behind, whatever happens.
+    /// place. Leaves no partial file behind, whatever happens.
+    ///
+    /// `progress` gets the bytes sent so far: at each full 256 KiB, and at the end unless that is one; never for an
+    /// empty file. So any two transports report the same ([`progress::Milestones`] does it).
     async fn upload(
         &mut self,
         payload: &Payload,
@@ -73,7 +101,8 @@ pub trait Shell: Send + Sync {
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), TransportError>;
 
-    /// What this session has cost so far.
+    /// What this session has cost so far. A batch that is not empty is one round trip, and a command for each of its
+    /// requests, however it ends; an upload is a command and two round trips from the moment it has a channel.
     fn cost(&self) -> Cost;
 
     /// Ends the session politely; never fails.
@@ -97,4 +126,10 @@ pub trait Connector: Send + Sync {
 
     /// Whether something that speaks SSH listens there: TCP connect and the banner, no login.
     async fn listening(&self, target: &Target, within: Duration) -> bool;
+
+    /// The addresses that the target's name has for this machine; `None` when the name is not known here.
+    async fn addresses(&self, target: &Target) -> Option<Vec<IpAddr>> {
+        let found = tokio::net::lookup_host((target.address.as_str(), 0)).await.ok()?;
+        Some(found.map(|address| address.ip().to_canonical()).collect())
+    }
 }

@@ -160,7 +160,7 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 pub fn request(script: &str) -> Request {
-    Request { script: script.to_owned(), stdin: None, timeout: Duration::from_secs(30), secret: false }
+    Request { script: script.to_owned(), stdin: None, timeout: Duration::from_secs(30), secret: false, changes: false }
 }
 
 pub async fn batch(shell: &mut Box<dyn Shell>, scripts: &[&str]) -> Result<Vec<Reply>, TransportError> {

@@ -19,9 +19,6 @@ const REOPEN: Duration = Duration::from_secs(2);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// How much of a command is shown in an error, in characters.
-const SHOWN: usize = 160;
-
 /// A logged-in session over russh.
 pub(super) struct RusshShell {
     pub(super) connection: Arc<Connection>,
@@ -119,7 +116,7 @@ impl RusshShell {
     ) -> Result<Vec<Reply>, TransportError> {
         let host = self.connection.host.clone();
         if let Some(bad) = requests.iter().find(|request| request.script.contains('\0')) {
-            let detail = format!("{} holds a NUL byte, which no shell takes", shown(bad));
+            let detail = format!("{} holds a NUL byte, which no shell takes", bad.shown());
             return Err(TransportError::Protocol { host, detail });
         }
         let first = self.first_shell().await?;
@@ -257,19 +254,6 @@ fn worse(first: Option<TransportError>, second: TransportError) -> TransportErro
     }
 }
 
-/// A command as an error may show it.
-pub(super) fn shown(request: &Request) -> String {
-    if request.secret {
-        return "a secret command".to_owned();
-    }
-    let line = request.script.trim().lines().next().unwrap_or_default();
-    let mut text: String = line.chars().take(SHOWN).collect();
-    if text.len() < request.script.trim().len() {
-        text.push_str(" ...");
-    }
-    text
-}
-
 /// What became of one worker.
 enum Outcome {
     Idle(Box<ShellChannel>),
@@ -319,7 +303,7 @@ impl Work {
                 if let Err(error) = shell.send(&request.script, request.stdin.as_deref()) {
                     return Outcome::Broken(TransportError::Protocol {
                         host: self.host.clone(),
-                        detail: format!("{}: {error}", shown(request)),
+                        detail: format!("{}: {error}", request.shown()),
                     });
                 }
                 flying.push_back((index, Instant::now()));
@@ -345,21 +329,21 @@ impl Work {
                     };
                     return Outcome::Broken(TransportError::Lost {
                         host: self.host.clone(),
-                        during: format!("while `{}` was running: {how}", shown(request)),
+                        during: format!("while `{}` was running: {how}", request.shown()),
                     });
                 }
                 Ok(Event::Garbled(error)) => {
                     shell.abandon().await;
                     return Outcome::Broken(TransportError::Protocol {
                         host: self.host.clone(),
-                        detail: format!("`{}`: {error}", shown(request)),
+                        detail: format!("`{}`: {error}", request.shown()),
                     });
                 }
                 Err(_) => {
                     shell.abandon().await;
                     return Outcome::Broken(TransportError::TimedOut {
                         host: self.host.clone(),
-                        command: shown(request),
+                        command: request.shown(),
                         seconds: request.timeout.as_secs(),
                     });
                 }

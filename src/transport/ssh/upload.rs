@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::channel::{NotOpened, open_with};
 use super::session::RusshShell;
 use crate::transport::frame::quoted;
+use crate::transport::progress::Milestones;
 use crate::transport::{Payload, Request, TransportError};
 
 /// Bytes sent in one go.
@@ -79,6 +80,7 @@ pub(super) async fn upload(
                     stdin: None,
                     timeout: Duration::from_secs(20),
                     secret: false,
+                    changes: true,
                 };
                 let removed = session
                     .run(&[request], &mut |_| {})
@@ -199,6 +201,7 @@ async fn attempt(
     }
     if far.said(&ready) {
         let mut last_move = Instant::now();
+        let mut milestones = Milestones::default();
         let (report, mut moved) = tokio::sync::mpsc::unbounded_channel();
         let sending = async {
             let sent = send(payload, &write, &report).await;
@@ -221,7 +224,7 @@ async fn attempt(
                 }
                 Some(bytes) = moved.recv() => {
                     last_move = Instant::now();
-                    progress(bytes);
+                    milestones.reached(bytes, progress);
                 }
                 message = read.wait() => {
                     last_move = Instant::now();
@@ -236,7 +239,10 @@ async fn attempt(
             }
         }
         while let Ok(bytes) = moved.try_recv() {
-            progress(bytes);
+            milestones.reached(bytes, progress);
+        }
+        if matches!(sent, Some(Ok(()))) {
+            milestones.whole(plan.size, progress);
         }
         if let Some(Err(reason)) = sent
             && !connection.handle.is_closed()

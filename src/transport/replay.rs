@@ -1,0 +1,239 @@
+//! Hosts that answer from a fixture. No network at all: not a packet, not a name looked up. Time passes as it was
+//! recorded, on tokio's clock, which a replayed run pauses so that it costs nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::asked::{self, Asked, Doing};
+use super::progress::Milestones;
+use super::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use crate::fixture::{Answer, Ask, Fixture, HostFixture, Machine, Outcome, Unknown};
+
+/// Makes sessions with recorded hosts. A host's state outlives its sessions, as a real host's does.
+#[derive(Debug, Clone)]
+pub struct ReplayConnector {
+    hosts: Arc<HashMap<String, Arc<Mutex<Far>>>>,
+}
+
+/// Something that a replayed host was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// What.
+    pub ask: Ask,
+    /// Whether it may alter the host.
+    pub changes: bool,
+}
+
+/// One recorded host.
+#[derive(Debug)]
+struct Far {
+    machine: Machine,
+    asked: Asked,
+    sent: Vec<Sent>,
+    unknown: Vec<Unknown>,
+}
+
+impl Far {
+    fn refuse(&mut self, unknown: Unknown) -> TransportError {
+        let error = TransportError::NotRecorded { host: unknown.host.clone(), problem: unknown.to_string() };
+        if !self.unknown.contains(&unknown) {
+            self.unknown.push(unknown);
+        }
+        error
+    }
+
+    fn ask(&mut self, ask: Ask, changes: bool) -> Result<Answer, TransportError> {
+        let answer = self.machine.ask(&ask);
+        self.sent.push(Sent { ask, changes });
+        answer.map_err(|unknown| self.refuse(unknown))
+    }
+}
+
+fn locked(far: &Mutex<Far>) -> MutexGuard<'_, Far> {
+    far.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn pass(seconds: f64) {
+    if let Ok(time) = Duration::try_from_secs_f64(seconds)
+        && !time.is_zero()
+    {
+        tokio::time::sleep(time).await;
+    }
+}
+
+impl ReplayConnector {
+    /// All hosts of a fixture, as they begin.
+    pub fn new(fixture: &Fixture) -> Self {
+        let far = |host: &HostFixture| Far {
+            machine: Machine::new(host.clone()),
+            asked: Asked::default(),
+            sent: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let hosts = fixture.hosts.iter().map(|host| (host.name.clone(), Arc::new(Mutex::new(far(host)))));
+        Self { hosts: Arc::new(hosts.collect()) }
+    }
+
+    /// What a host was asked so far, in order.
+    pub fn sent(&self, host: &str) -> Vec<Sent> {
+        self.hosts.get(host).map_or_else(Vec::new, |far| locked(far).sent.clone())
+    }
+
+    /// What a host was asked and its fixture has no answer to, each once.
+    pub fn unknown(&self, host: &str) -> Vec<Unknown> {
+        self.hosts.get(host).map_or_else(Vec::new, |far| locked(far).unknown.clone())
+    }
+
+    fn far(&self, target: &Target) -> Result<&Arc<Mutex<Far>>, TransportError> {
+        self.hosts.get(&target.name).ok_or_else(|| {
+            let mut known: Vec<&str> = self.hosts.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            let problem = format!("the fixture has no host {} (it has: {})", target.name, known.join(", "));
+            TransportError::NotRecorded { host: target.name.clone(), problem }
+        })
+    }
+}
+
+#[async_trait]
+impl Connector for ReplayConnector {
+    async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
+        let far = self.far(target)?;
+        let answer = locked(far).ask(asked::connect(target), false)?;
+        pass(answer.seconds).await;
+        match asked::error(&answer.outcome, target, Doing::Login) {
+            Some(error) => Err(error),
+            None => Ok(Box::new(ReplayShell { far: far.clone(), target: target.clone(), cost: Cost::default() })),
+        }
+    }
+
+    async fn listening(&self, target: &Target, within: Duration) -> bool {
+        let Ok(far) = self.far(target) else { return false };
+        let Ok(answer) = locked(far).ask(asked::listening(target), false) else { return false };
+        pass(answer.seconds.min(within.as_secs_f64())).await;
+        matches!(answer.outcome, Outcome::Ended { code: 0, .. })
+    }
+
+    async fn addresses(&self, target: &Target) -> Option<Vec<IpAddr>> {
+        let answer = locked(self.far(target).ok()?).ask(asked::resolve(target), false).ok()?;
+        match answer.outcome {
+            Outcome::Ended { stdout, code: 0, .. } => {
+                let text = String::from_utf8_lossy(&stdout).into_owned();
+                Some(text.lines().filter_map(|line| line.trim().parse().ok()).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A session with a recorded host.
+struct ReplayShell {
+    far: Arc<Mutex<Far>>,
+    target: Target,
+    cost: Cost,
+}
+
+/// How a batch goes.
+enum Course {
+    /// Every request has its answer.
+    Answered(Vec<Answer>),
+    /// This request ends it.
+    Fails(usize, Answer),
+}
+
+impl ReplayShell {
+    /// What becomes of these requests. A batch that ended early was recorded at the request that ended it; what the
+    /// others answered is not known, and they were asked again later.
+    fn course(&self, requests: &[Request]) -> Result<Course, TransportError> {
+        let mut far = locked(&self.far);
+        let asks: Vec<Ask> = requests.iter().map(|request| far.asked.command(request)).collect();
+        let next: Vec<Result<Answer, Unknown>> = asks.iter().map(|ask| far.machine.peek(ask)).collect();
+        if let Some(at) = next.iter().position(|n| matches!(n, Ok(a) if !matches!(a.outcome, Outcome::Ended { .. }))) {
+            let answer = far.ask(asks[at].clone(), requests[at].changes)?;
+            return Ok(Course::Fails(at, answer));
+        }
+        let mut first = None;
+        for unknown in next.into_iter().filter_map(Result::err) {
+            let error = far.refuse(unknown);
+            first.get_or_insert(error);
+        }
+        if let Some(error) = first {
+            return Err(error);
+        }
+        let answers = asks.into_iter().zip(requests).map(|(ask, request)| far.ask(ask, request.changes));
+        answers.collect::<Result<_, _>>().map(Course::Answered)
+    }
+}
+
+#[async_trait]
+impl Shell for ReplayShell {
+    async fn batch(
+        &mut self,
+        requests: &[Request],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<Reply>, TransportError> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.cost.commands += requests.len() as u64;
+        self.cost.round_trips += 1;
+        match self.course(requests)? {
+            Course::Fails(at, answer) => {
+                (0..at).for_each(done);
+                let limit = requests[at].timeout.as_secs_f64();
+                pass(if answer.outcome == Outcome::TimedOut { limit } else { answer.seconds }).await;
+                let doing = Doing::Command(&requests[at]);
+                Err(asked::error(&answer.outcome, &self.target, doing).unwrap_or_else(|| TransportError::Protocol {
+                    host: self.target.name.clone(),
+                    detail: "a command was left without an answer".to_owned(),
+                }))
+            }
+            Course::Answered(answers) => {
+                let mut replies = Vec::with_capacity(answers.len());
+                // Live, reads are spread over channels.
+                let channels =
+                    if requests.len() <= 2 { 1 } else { self.target.channels.clamp(1, requests.len().div_ceil(2)) };
+                for (index, answer) in answers.into_iter().enumerate() {
+                    pass(answer.seconds / channels as f64).await;
+                    if let Outcome::Ended { stdout, stderr, code } = answer.outcome {
+                        replies.push(Reply { stdout, stderr, code, seconds: answer.seconds });
+                    }
+                    done(index);
+                }
+                Ok(replies)
+            }
+        }
+    }
+
+    async fn upload(
+        &mut self,
+        payload: &Payload,
+        path: &str,
+        _mode: u32,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), TransportError> {
+        let answer = locked(&self.far).ask(Ask::Upload(path.to_owned()), true)?;
+        self.cost.commands += 1;
+        self.cost.round_trips += 2;
+        // The file itself need not be on this machine: its recorded size is enough.
+        let size = answer.size.unwrap_or_else(|| match payload {
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::File(file) => std::fs::metadata(file).map_or(0, |meta| meta.len()),
+        });
+        pass(answer.seconds).await;
+        Milestones::default().whole(size, progress);
+        match asked::error(&answer.outcome, &self.target, Doing::Upload(path)) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    async fn close(&mut self) {}
+}
