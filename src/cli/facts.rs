@@ -6,9 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::hosts::{Failure, HostArgs, Simulated};
+use super::record::{About, RecordArgs};
 use crate::engine::host::HostError;
 use crate::engine::identify::identify;
-use crate::transport::RusshConnector;
+use crate::transport::{Connector, RusshConnector};
 
 /// `esxprep facts`.
 #[derive(Debug, Args)]
@@ -20,6 +21,8 @@ pub struct FactsArgs {
     /// One JSON object a host.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 /// Reads and shows the facts of hosts.
@@ -39,13 +42,17 @@ pub fn facts(mut args: FactsArgs) -> ExitCode {
 }
 
 async fn show(args: &FactsArgs) -> Result<u8, Failure> {
+    args.record.check()?;
     let mut inventory = args.hosts.inventory()?;
     let sim = Simulated::start(args.hosts.sim_options(None)).await?;
     if let Some(running) = &sim.0 {
         inventory = args.hosts.simulated(running.hosts())?;
     }
     let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(Failure::Problems)?;
-    let connector = Arc::new(RusshConnector::default());
+    let connector: Arc<dyn Connector> = Arc::new(RusshConnector::default());
+    let about = About { mode: "facts".into(), ..About::default() };
+    let recording = args.record.begin(&connector, hosts.iter().map(|h| (*h).clone()).collect(), about);
+    let connector = recording.as_ref().map_or(connector, |r| r.connector());
     let (mut shown, mut failed, mut unreachable) = (0, 0, 0);
     for host in hosts {
         match identify(connector.clone(), host.target.clone()).await {
@@ -71,6 +78,9 @@ async fn show(args: &FactsArgs) -> Result<u8, Failure> {
         }
     }
     sim.stop().await;
+    if let Some(recording) = recording {
+        recording.finish(Vec::new(), !args.json);
+    }
     Ok(match (shown + failed, failed + unreachable) {
         (_, 0) => 0,
         (0, _) => 4,

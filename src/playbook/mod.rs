@@ -138,6 +138,21 @@ impl Playbook {
         load::load_root(path, &root, extra, &load::Kinds::product()).map_err(Problems::from)
     }
 
+    /// The text of the playbook and of every file that its steps come from.
+    pub fn text(&self) -> String {
+        let mut seen: Vec<*const SourceFile> = Vec::new();
+        let mut text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        for step in &self.steps {
+            let file = std::sync::Arc::as_ptr(&step.span().file);
+            if !seen.contains(&file) {
+                seen.push(file);
+                text.push('\n');
+                text.push_str(step.span().file.text());
+            }
+        }
+        text
+    }
+
     /// Binds a step: evaluates `when` and `for_each`, renders templates, checks the types. A loop gives one
     /// [`Bound`] an item, and an empty one none.
     pub fn bind(&self, step: &StepDef, scope: &Scope<'_>) -> Result<Vec<Bound>, Problems> {

@@ -15,6 +15,7 @@ mod openssh;
 mod output;
 mod readonly;
 mod reads;
+mod record;
 mod validate;
 mod validate_nasty;
 mod vib;
