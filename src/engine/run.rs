@@ -165,7 +165,7 @@ pub struct Context {
     pub secrets: Arc<SecretBook>,
     run: String,
     events: mpsc::UnboundedSender<Event>,
-    replayed: bool,
+    lock_hosts: bool,
 }
 
 impl Context {
@@ -180,7 +180,7 @@ impl Context {
     ) -> Self {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
         let secrets = Arc::default();
-        Self { playbook, options, connector, cancel, artifacts, secrets, run, events, replayed: false }
+        Self { playbook, options, connector, cancel, artifacts, secrets, run, events, lock_hosts: true }
     }
 
     /// The same with a book in which the secrets of steps are noted as they are bound.
@@ -198,7 +198,12 @@ impl Context {
     /// since none is there.
     pub fn replaying(mut self, recorded: &[RecordedArtifact]) -> Self {
         self.artifacts.replay(recorded);
-        self.replayed = true;
+        self.without_lock()
+    }
+
+    /// Takes no lock on the hosts: for hosts that no other run can know of.
+    pub fn without_lock(mut self) -> Self {
+        self.lock_hosts = false;
         self
     }
 
@@ -308,7 +313,7 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
 async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
     let name = host.name.clone();
     let lock = match ctx.options.mode {
-        Mode::Apply if !ctx.replayed => {
+        Mode::Apply if ctx.lock_hosts => {
             HostLock::acquire(&name, &host.target.address, host.target.port, &ctx.run).map(Some)
         }
         _ => Ok(None),

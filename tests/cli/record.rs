@@ -90,8 +90,14 @@ fn a_nested_lab_replays_alike() {
 
 #[test]
 fn a_check_and_a_verify_replay_alike() {
-    round("playbooks/nested-lab.yml", &["--sim-version", "7.0", "--check"], Mode::Check, 3);
-    round("playbooks/nested-lab.yml", &["--sim-version", "8.0"], Mode::Verify, 3);
+    round("playbooks/nested-lab.yml", &["--sim-version", "6.5", "--check"], Mode::Check, 3);
+    round("playbooks/nested-lab.yml", &["--sim-version", "6.5"], Mode::Verify, 3);
+}
+
+#[test]
+fn the_host_client_and_vmotion_replay_alike() {
+    round("playbooks/host-client.yml", &["--sim-version", "6.5"], Mode::Apply, 0);
+    round("playbooks/vmotion.yml", &["--sim-version", "7.0", "-e", "vmknic=vmk1"], Mode::Apply, 0);
 }
 
 #[test]
