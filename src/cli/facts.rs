@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::hosts::{Failure, HostArgs, Simulated};
+use super::record::{About, RecordArgs};
 use crate::engine::host::HostError;
 use crate::engine::identify::identify;
 use crate::engine::replay::hosts_of;
@@ -20,13 +21,15 @@ pub struct FactsArgs {
     /// Hosts, as `[user@]host[:port]`, or names in the inventory or the fixture; all of it when none is given.
     names: Vec<String>,
     /// Recorded hosts instead: a file, or a folder of such files. No network.
-    #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["inventory", "sim"])]
+    #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["inventory", "sim", "record"])]
     fixture: Option<PathBuf>,
     #[command(flatten)]
     hosts: HostArgs,
     /// One JSON object a host.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 /// Reads and shows the facts of hosts.
@@ -64,6 +67,7 @@ pub fn facts(mut args: FactsArgs) -> ExitCode {
 type Asked = Vec<(Arc<dyn Connector>, Host)>;
 
 async fn from_hosts(args: &FactsArgs) -> Result<u8, Failure> {
+    args.record.check()?;
     let mut inventory = args.hosts.inventory()?;
     let sim = Simulated::start(args.hosts.sim_options(None)).await?;
     if let Some(running) = &sim.0 {
@@ -71,8 +75,14 @@ async fn from_hosts(args: &FactsArgs) -> Result<u8, Failure> {
     }
     let connector: Arc<dyn Connector> = Arc::new(RusshConnector::default());
     let hosts = inventory.select(&args.names, args.hosts.limit.as_deref()).map_err(Failure::Problems)?;
+    let about = About { mode: "facts".into(), ..About::default() };
+    let recording = args.record.begin(&connector, hosts.iter().map(|h| (*h).clone()).collect(), about);
+    let connector = recording.as_ref().map_or(connector, |r| r.connector());
     let code = show(hosts.into_iter().map(|host| (connector.clone(), host.clone())).collect(), args.json).await;
     sim.stop().await;
+    if let Some(recording) = recording {
+        recording.finish(Vec::new(), !args.json);
+    }
     Ok(code)
 }
 

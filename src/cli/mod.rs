@@ -6,6 +6,7 @@ mod facts;
 mod hosts;
 mod log;
 mod man;
+mod record;
 mod schema;
 mod sim;
 mod test;

@@ -18,6 +18,7 @@ use super::events::{Event, EventKind};
 use super::host::{HostError, HostOutcome, run_host};
 use super::journal::HostLock;
 use crate::fixture::RecordedArtifact;
+use crate::fixture::secrets::SecretBook;
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::transport::Connector;
@@ -160,6 +161,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// Downloads and inspected files.
     pub artifacts: ArtifactStore,
+    /// Secrets of the run, for its recording or its replay.
+    pub secrets: Arc<SecretBook>,
     run: String,
     events: mpsc::UnboundedSender<Event>,
     lock_hosts: bool,
@@ -176,7 +179,14 @@ impl Context {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
-        Self { playbook, options, connector, cancel, artifacts, run, events, lock_hosts: true }
+        let secrets = Arc::default();
+        Self { playbook, options, connector, cancel, artifacts, secrets, run, events, lock_hosts: true }
+    }
+
+    /// The same with a book in which the secrets of steps are noted as they are bound.
+    pub fn with_secrets(mut self, book: Arc<SecretBook>) -> Self {
+        self.secrets = book;
+        self
     }
 
     /// Sends an event. Nobody listening any more is no reason to stop a change.

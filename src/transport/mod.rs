@@ -7,6 +7,7 @@ pub mod error;
 pub mod frame;
 pub mod hostkeys;
 pub mod progress;
+pub mod record;
 pub mod replay;
 pub mod ssh;
 pub mod target;

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use super::asked::{self, Asked, Doing};
 use super::progress::Milestones;
 use super::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use crate::fixture::secrets::SecretBook;
 use crate::fixture::{Answer, Ask, Fixture, HostFixture, Machine, Outcome, Unknown};
 
 /// Makes sessions with recorded hosts. A host's state outlives its sessions, as a real host's does.
@@ -35,6 +36,8 @@ struct Far {
     asked: Asked,
     sent: Vec<Sent>,
     unknown: Vec<Unknown>,
+    /// The secrets of this run, in place of those that were taken out of the recording.
+    secrets: Arc<SecretBook>,
 }
 
 impl Far {
@@ -47,9 +50,32 @@ impl Far {
     }
 
     fn ask(&mut self, ask: Ask, changes: bool) -> Result<Answer, TransportError> {
-        let answer = self.machine.ask(&ask);
+        let answer = self.machine.ask(&self.as_recorded(&ask)).map(|answer| self.filled(answer));
         self.sent.push(Sent { ask, changes });
         answer.map_err(|unknown| self.refuse(unknown))
+    }
+
+    fn peek(&self, ask: &Ask) -> Result<Answer, Unknown> {
+        self.machine.peek(&self.as_recorded(ask)).map(|answer| self.filled(answer))
+    }
+
+    /// What is asked, as the recording has it: secrets were taken out of its commands.
+    fn as_recorded(&self, ask: &Ask) -> Ask {
+        let host = self.machine.host();
+        self.secrets.recorded_ask(host, ask).unwrap_or_else(|| ask.clone())
+    }
+
+    fn filled(&self, mut answer: Answer) -> Answer {
+        let host = self.machine.host();
+        match &mut answer.outcome {
+            Outcome::Ended { stdout, stderr, .. } => {
+                *stdout = self.secrets.fill_bytes(host, stdout);
+                *stderr = self.secrets.fill_bytes(host, stderr);
+            }
+            Outcome::Lost(text) | Outcome::Failed(_, text) => *text = self.secrets.fill(host, text),
+            Outcome::TimedOut => {}
+        }
+        answer
     }
 }
 
@@ -73,9 +99,16 @@ impl ReplayConnector {
             asked: Asked::default(),
             sent: Vec::new(),
             unknown: Vec::new(),
+            secrets: Arc::default(),
         };
         let hosts = fixture.hosts.iter().map(|host| (host.name.clone(), Arc::new(Mutex::new(far(host)))));
         Self { hosts: Arc::new(hosts.collect()) }
+    }
+
+    /// The same with a run's secrets, which stand in again for those that were taken out of the recording.
+    pub fn with_secrets(self, book: Arc<SecretBook>) -> Self {
+        self.hosts.values().for_each(|far| locked(far).secrets = book.clone());
+        self
     }
 
     /// What a host was asked so far, in order.
@@ -150,7 +183,7 @@ impl ReplayShell {
     fn course(&self, requests: &[Request]) -> Result<Course, TransportError> {
         let mut far = locked(&self.far);
         let asks: Vec<Ask> = requests.iter().map(|request| far.asked.command(request)).collect();
-        let next: Vec<Result<Answer, Unknown>> = asks.iter().map(|ask| far.machine.peek(ask)).collect();
+        let next: Vec<Result<Answer, Unknown>> = asks.iter().map(|ask| far.peek(ask)).collect();
         if let Some(at) = next.iter().position(|n| matches!(n, Ok(a) if !matches!(a.outcome, Outcome::Ended { .. }))) {
             let answer = far.ask(asks[at].clone(), requests[at].changes)?;
             return Ok(Course::Fails(at, answer));

@@ -16,6 +16,7 @@ mod openssh;
 mod output;
 mod readonly;
 mod reads;
+mod record;
 mod test_cmd;
 mod validate;
 mod validate_nasty;
