@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::hosts::{Failure, HostArgs, Simulated};
+use super::record::{About, RecordArgs, Recording};
 use crate::engine::events::Event;
 use crate::engine::journal::{Journal, NewRun};
 use crate::engine::{Batch, Context, Mode, RunOptions};
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::report::{OutputKind, ReportOptions, Reporter};
-use crate::transport::Connectors;
+use crate::transport::{Connector, Connectors};
 
 /// Arguments that `apply` and `verify` share.
 #[derive(Debug, Clone, Args)]
@@ -50,6 +51,8 @@ pub struct RunArgs {
     /// Leave out steps that an earlier run ended well: its id, the beginning of it, or `last`.
     #[arg(long, value_name = "RUN")]
     resume: Option<String>,
+    #[command(flatten)]
+    record: RecordArgs,
     /// human, json, junit[=FILE] or html[=FILE]; comma-separated, at most one without a file.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     output: Vec<OutputKind>,
@@ -128,6 +131,7 @@ fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {
 
 /// Everything that can be wrong is found before any host is touched; then the run.
 async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> {
+    args.record.check()?;
     options.extra_vars = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
     let mut inventory = args.hosts.inventory()?;
     let mut known: BTreeSet<String> = options.extra_vars.keys().cloned().collect();
@@ -173,18 +177,57 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
     let cancel = CancellationToken::new();
     let (events, received) = mpsc::unbounded_channel();
     let run = journal.run().to_owned();
-    let ctx = Arc::new(Context::new(playbook, options, Arc::new(Connectors::default()), cancel.clone(), run, events));
-    let watch = tokio::spawn(interrupts(cancel));
+    let connector: Arc<dyn Connector> = Arc::new(Connectors::default());
+    let recording = recording(args, &connector, &playbook, &options, &hosts, &run);
+    let connector = recording.as_ref().map_or(connector, |r| r.connector());
+    let book = recording.as_ref().map(|r| r.book.clone()).unwrap_or_default();
+    let ctx = Context::new(playbook, options, connector, cancel.clone(), run, events).with_secrets(book);
+    let ctx = Arc::new(ctx);
+    let human = !args.output.iter().any(|o| o.on_stdout() && *o != OutputKind::Human);
+    let watch = tokio::spawn(interrupts(cancel, ctx.clone(), recording.clone(), human));
     let reporting = tokio::spawn(report_events(received, reporter, journal));
-    let outcome = crate::engine::run(ctx, hosts).await;
+    let outcome = crate::engine::run(ctx.clone(), hosts).await;
+    let artifacts = ctx.artifacts.recordable().await;
     watch.abort();
+    let _ = watch.await;
+    // The report ends when nobody can send events any more.
+    drop(ctx);
     // The run is over whatever the journal says: a full disk here must not change the exit code.
     match reporting.await.map(|journal| journal.finish(i32::from(outcome.exit_code))) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => eprintln!("warning: the journal could not be finished: {error}"),
         Err(error) => eprintln!("warning: a defect in esxprep, the report ended early: {error}"),
     }
+    if let Some(recording) = recording {
+        recording.finish(artifacts, human);
+    }
     Ok(outcome.exit_code)
+}
+
+/// Begins the recording, if one is wanted.
+fn recording(
+    args: &RunArgs,
+    connector: &Arc<dyn Connector>,
+    playbook: &Playbook,
+    options: &RunOptions,
+    hosts: &[Host],
+    run: &str,
+) -> Option<Arc<Recording>> {
+    let with_extra = |host: &Host| {
+        let mut host = host.clone();
+        host.vars.extend(options.extra_vars.clone());
+        host
+    };
+    let name = playbook.path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let about = About {
+        mode: options.mode.word().to_owned(),
+        run: Some(run.to_owned()),
+        playbook: name.or_else(|| Some(playbook.name.clone())),
+        text: playbook.text(),
+    };
+    let recording = args.record.begin(connector, hosts.iter().map(with_extra).collect(), about)?;
+    recording.note_playbook(playbook);
+    Some(recording)
 }
 
 /// Hands every event to the journal and the reporter until the engine is done.
@@ -219,7 +262,7 @@ async fn report_events(
 }
 
 /// The first interrupt ends the run after the change in hand; the second ends it now.
-async fn interrupts(cancel: CancellationToken) {
+async fn interrupts(cancel: CancellationToken, ctx: Arc<Context>, recording: Option<Arc<Recording>>, human: bool) {
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(signal) => signal,
         Err(_) => return,
@@ -233,6 +276,10 @@ async fn interrupts(cancel: CancellationToken) {
             eprintln!(
                 "interrupted again: stopping at once; what was under way may be half done, run it again to go on"
             );
+            if let Some(recording) = &recording {
+                let artifacts = tokio::time::timeout(Duration::from_secs(1), ctx.artifacts.recordable()).await;
+                recording.finish(artifacts.unwrap_or_default(), human);
+            }
             std::process::exit(130);
         }
         eprintln!("interrupted: finishing the change in hand (again to stop at once)");

@@ -7,8 +7,10 @@ mod hosts;
 mod log;
 mod man;
 mod parse;
+mod record;
 mod schema;
 mod sim;
+mod test;
 mod validate;
 
 use std::io::Write;
@@ -52,6 +54,9 @@ enum Command {
     Verify(Box<apply::VerifyArgs>),
     /// Check playbooks and an inventory; no host is touched.
     Validate(validate::ValidateArgs),
+    /// Try playbooks on recorded hosts and compare with what is expected; no network.
+    #[command(after_help = test::EXIT_CODES)]
+    Test(Box<test::TestArgs>),
     /// Log in and show version, build, boot time, boot bank and running VMs.
     Facts(facts::FactsArgs),
     /// Run simulated ESXi hosts behind a real SSH server.
@@ -86,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Apply(args) => apply::apply(*args),
         Command::Verify(args) => apply::verify(*args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Test(args) => test::test(&args),
         Command::Facts(args) => facts::facts(args),
         Command::Sim(args) => sim::sim(args),
         Command::Bundle(args) => bundle::bundle(&args),

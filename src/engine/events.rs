@@ -151,6 +151,25 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Gives the host of the event another name.
+    pub fn rename_host(&mut self, name: impl Fn(&str) -> String) {
+        match self {
+            Self::RunStarted { hosts, .. } => hosts.iter_mut().for_each(|host| *host = name(host)),
+            Self::HostConnected { host, .. }
+            | Self::HostRebooting { host, .. }
+            | Self::HostBack { host, .. }
+            | Self::HostConnecting { host, .. }
+            | Self::Phase { host, .. }
+            | Self::HostFailed { host, .. }
+            | Self::Note { host: Some(host), .. } => *host = name(host),
+            Self::Step(step) => step.host = name(&step.host),
+            Self::HostFinished(result) => result.host = name(&result.host),
+            Self::RunFinished { .. } | Self::Note { host: None, .. } => {}
+        }
+    }
+}
+
 /// One step's result on one host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepEvent {

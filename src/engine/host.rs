@@ -265,6 +265,13 @@ impl HostRun {
         let bound = self.ctx.playbook.bind(def, &scope).map_err(|problems| {
             HostError::Stopped(format!("step {} cannot be used on this host:\n{problems}", def.number))
         });
+        for (item, what) in bound.iter().flatten().enumerate() {
+            for (part, value) in what.what.iter().flat_map(|step| step.secrets()) {
+                let item = if item == 0 { String::new() } else { format!(", item {}", item + 1) };
+                let label = format!("step {}{item} {}.{part}", def.number, def.kind.name);
+                self.ctx.secrets.note(&self.host.name, &label, &value);
+            }
+        }
         if let Err(error) = &bound {
             self.ended(def.number, def.kind.name, def.kind.name, Ended::failed(error.to_string()));
             return Err(HostError::StepFailed);

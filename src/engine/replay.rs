@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Event;
 use super::run::{Context, RunOptions, RunOutcome, run};
+use crate::fixture::secrets::SecretBook;
 use crate::fixture::{Fixture, HostFixture, Unknown};
 use crate::inventory::Host;
 use crate::playbook::Playbook;
@@ -37,7 +38,7 @@ fn host_of(host: &HostFixture) -> Host {
         at.rsplit_once(':').and_then(|(address, port)| Some((address, port.parse::<u16>().ok()?))).unwrap_or((at, 22));
     let mut target = Target::new(&host.name, address.trim_matches(['[', ']']));
     target.port = port;
-    Host { name: host.name.clone(), groups: Vec::new(), vars: host.vars.clone(), target }
+    Host { name: host.name.clone(), groups: Vec::new(), vars: SecretBook::default().fill_vars(host), target }
 }
 
 /// Runs a playbook against the hosts of a fixture. The run's id is the recorded one (meta `run` of the first host that has
@@ -47,12 +48,14 @@ fn host_of(host: &HostFixture) -> Host {
 pub fn replayed(fixture: &Fixture, playbook: Playbook, options: RunOptions) -> std::io::Result<Replayed> {
     // Without an I/O driver: anything that wanted the network would fail loudly.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let connector = ReplayConnector::new(fixture);
+    let book = Arc::new(SecretBook::default());
+    let connector = ReplayConnector::new(fixture).with_secrets(book.clone());
     let id = fixture.hosts.iter().find_map(|host| host.meta.get("run").cloned()).unwrap_or_else(|| "replay".to_owned());
     let (events, mut received) = mpsc::unbounded_channel();
     let cancel = CancellationToken::new();
-    let ctx =
-        Context::new(playbook, options, Arc::new(connector.clone()), cancel, id, events).replaying(&fixture.artifacts);
+    let ctx = Context::new(playbook, options, Arc::new(connector.clone()), cancel, id, events)
+        .replaying(&fixture.artifacts)
+        .with_secrets(book);
     let outcome = runtime.block_on(run(Arc::new(ctx), hosts_of(fixture)));
     let mut all = Vec::new();
     while let Ok(event) = received.try_recv() {

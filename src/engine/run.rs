@@ -18,6 +18,7 @@ use super::events::{Event, EventKind};
 use super::host::{HostError, HostOutcome, run_host};
 use super::journal::HostLock;
 use crate::fixture::RecordedArtifact;
+use crate::fixture::secrets::SecretBook;
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::transport::Connector;
@@ -160,9 +161,11 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// Downloads and inspected files.
     pub artifacts: ArtifactStore,
+    /// Secrets of the run, for its recording or its replay.
+    pub secrets: Arc<SecretBook>,
     run: String,
     events: mpsc::UnboundedSender<Event>,
-    replayed: bool,
+    lock_hosts: bool,
 }
 
 impl Context {
@@ -176,7 +179,14 @@ impl Context {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
-        Self { playbook, options, connector, cancel, artifacts, run, events, replayed: false }
+        let secrets = Arc::default();
+        Self { playbook, options, connector, cancel, artifacts, secrets, run, events, lock_hosts: true }
+    }
+
+    /// The same with a book in which the secrets of steps are noted as they are bound.
+    pub fn with_secrets(mut self, book: Arc<SecretBook>) -> Self {
+        self.secrets = book;
+        self
     }
 
     /// Sends an event. Nobody listening any more is no reason to stop a change.
@@ -188,7 +198,12 @@ impl Context {
     /// since none is there.
     pub fn replaying(mut self, recorded: &[RecordedArtifact]) -> Self {
         self.artifacts.replay(recorded);
-        self.replayed = true;
+        self.without_lock()
+    }
+
+    /// Takes no lock on the hosts: for hosts that no other run can know of.
+    pub fn without_lock(mut self) -> Self {
+        self.lock_hosts = false;
         self
     }
 
@@ -298,7 +313,7 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
 async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
     let name = host.name.clone();
     let lock = match ctx.options.mode {
-        Mode::Apply if !ctx.replayed => {
+        Mode::Apply if ctx.lock_hosts => {
             HostLock::acquire(&name, &host.target.address, host.target.port, &ctx.run).map(Some)
         }
         _ => Ok(None),

@@ -29,9 +29,47 @@ pub struct HostFacts {
     /// The address from which this session came, as the host sees it: the first word of `SSH_CONNECTION`. Behind
     /// NAT it is the gateway's. Steps that narrow the firewall must keep it.
     pub client_address: Option<String>,
+    /// What the host runs on, from hostd's summary; its parts are missing when hostd did not answer.
+    pub hardware: Hardware,
     /// Files that a killed run of esxprep left on the host.
     #[serde(skip)]
     pub leftovers: Vec<String>,
+}
+
+/// What a host runs on, as `vim-cmd hostsvc/hostsummary` says (recorded on 6.0: hostsummary-grep-cpumodel; the names of
+/// the other fields are those of the vSphere API's `HostHardwareSummary`).
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct Hardware {
+    /// Who made it; empty when not known.
+    pub vendor: String,
+    /// Its model; empty when not known.
+    pub model: String,
+    /// The CPU's model; empty when not known.
+    pub cpu: String,
+    /// CPU cores.
+    pub cores: Option<u32>,
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Network interfaces.
+    pub nics: Option<u32>,
+}
+
+impl Hardware {
+    /// One line for people; `None` when nothing is known.
+    pub fn describe(&self) -> Option<String> {
+        let machine = format!("{} {}", self.vendor, self.model).trim().to_owned();
+        // 1 GiB; a host has a fraction less than what is built in.
+        let memory = self.memory.map(|m| format!("{:.1} GiB", m as f64 / f64::from(1_u32 << 30)));
+        let parts = [
+            Some(machine).filter(|m| !m.is_empty()),
+            Some(self.cpu.clone()).filter(|c| !c.is_empty()),
+            self.cores.map(|n| format!("{n} cores")),
+            memory,
+            self.nics.map(|n| format!("{n} NICs")),
+        ];
+        let known: Vec<String> = parts.into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.join(", "))
+    }
 }
 
 fn as_text<S: serde::Serializer>(v: &Version, s: S) -> Result<S::Ok, S::Error> {
@@ -47,13 +85,14 @@ impl HostFacts {
         let vms = if self.running_vms.is_empty() { "none".to_owned() } else { self.running_vms.join(", ") };
         format!(
             "   Release: {} (build {})\n   Host Name: {}\n   Boot Time: {}\n   Maintenance Mode: {}\n   Bootbank: {}\n   \
-             Changes Last: {lasts}\n   Running VMs: {vms}\n",
+             Changes Last: {lasts}\n   Running VMs: {vms}\n   Hardware: {}\n",
             self.release,
             self.build,
             or(&self.hostname),
             or(&self.boot_time),
             yes(self.maintenance),
             or(&self.bootbank),
+            self.hardware.describe().unwrap_or_else(|| "not known".to_owned()),
         )
     }
 
@@ -71,6 +110,7 @@ impl HostFacts {
             running_vms: Vec::new(),
             session_address: Some("192.0.2.11".into()),
             client_address: Some("192.0.2.200".into()),
+            hardware: Hardware::default(),
             leftovers: Vec::new(),
         }
     }

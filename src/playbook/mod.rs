@@ -24,7 +24,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 pub use problem::{Problem, Problems, SourceFile, Span};
-pub(crate) use problem::{did_you_mean, nearest};
+pub(crate) use problem::{did_you_mean, is_secret_key, nearest};
 pub(crate) use scalar::is_template;
 pub use schema::schema;
 pub(crate) use vars::plain_vars;
@@ -136,6 +136,21 @@ impl Playbook {
     pub fn from_text(path: &Path, text: &str, extra: &BTreeSet<String>) -> Result<Self, Problems> {
         let root = yaml::parse_bytes(&path.display().to_string(), text.as_bytes())?;
         load::load_root(path, &root, extra, &load::Kinds::product()).map_err(Problems::from)
+    }
+
+    /// The text of the playbook and of every file that its steps come from.
+    pub fn text(&self) -> String {
+        let mut seen: Vec<*const SourceFile> = Vec::new();
+        let mut text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        for step in &self.steps {
+            let file = std::sync::Arc::as_ptr(&step.span().file);
+            if !seen.contains(&file) {
+                seen.push(file);
+                text.push('\n');
+                text.push_str(step.span().file.text());
+            }
+        }
+        text
     }
 
     /// Binds a step: evaluates `when` and `for_each`, renders templates, checks the types. A loop gives one

@@ -15,6 +15,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trials;
 
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use json::Json;
 pub use junit::Junit;
 pub use log::{render_list, render_run};
 pub use text::{block, one_line};
+pub use trials::{Trial, TrialJunit};
 
 /// Reads a run's events and shows them somehow.
 pub trait Reporter: Send {

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::SimError;
 pub use fault::{FAULTS, Fault};
+pub use host::made_up_uuids;
 pub use options::{HostInfo, Options, inventory_yaml};
 
 use error::IoContext;

@@ -259,6 +259,10 @@ impl Step for Account {
         Ok(changes)
     }
 
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        self.0.password_hash.iter().map(|Hash(hash)| ("password_hash", hash.clone())).collect()
+    }
+
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
         if action.is_secret() && output.code != 0 {
             // Its output is not repeated: awk could quote its input.

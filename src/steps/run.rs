@@ -294,6 +294,19 @@ impl Step for Run {
         Ok(Verdict { reboot, changed: self.changed(output), note: None })
     }
 
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        if !self.spec.secret {
+            return Vec::new();
+        }
+        let trimmed = |text: &String| text.trim().to_owned();
+        let parts = [
+            ("command", Some(trimmed(&self.spec.command))),
+            ("unless", self.spec.unless.as_ref().map(trimmed)),
+            ("stdin", self.spec.stdin.as_ref().map(trimmed)),
+        ];
+        parts.into_iter().filter_map(|(part, text)| Some((part, text?))).collect()
+    }
+
     fn verifiable(&self) -> bool {
         self.spec.read_only || self.spec.creates.is_some() || self.spec.unless.is_some()
     }

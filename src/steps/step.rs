@@ -60,6 +60,11 @@ pub trait Step: fmt::Debug + Send + Sync {
         None
     }
 
+    /// What the step knows that nobody may read in a recording: a name for each part, and its value.
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Whether the step ends the way in (stops SSH, closes the firewall to it): such steps run last.
     fn ends_ssh(&self) -> bool {
         false

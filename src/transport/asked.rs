@@ -137,3 +137,66 @@ fn at(target: &Target) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn request(script: &str, stdin: Option<&[u8]>, secret: bool) -> Request {
+        let stdin = stdin.map(<[u8]>::to_vec);
+        Request { script: script.into(), stdin, timeout: Duration::from_secs(7), secret, changes: false }
+    }
+
+    #[test]
+    fn secrets_are_numbered_by_first_appearance_of_text_and_input() {
+        let mut asked = Asked::default();
+        let mut ask = |script: &str, stdin: Option<&[u8]>| asked.command(&request(script, stdin, true));
+        assert_eq!(ask("a", None), Ask::Secret(1));
+        assert_eq!(ask("a", Some(b"x")), Ask::Secret(2));
+        assert_eq!(ask("a", Some(b"")), Ask::Secret(3));
+        assert_eq!(ask("ax", None), Ask::Secret(4));
+        assert_eq!(ask("a", Some(b"x")), Ask::Secret(2));
+        assert_eq!(ask("a", None), Ask::Secret(1));
+    }
+
+    #[test]
+    fn what_is_no_secret_is_its_text_and_the_digest_of_its_input() {
+        let mut asked = Asked::default();
+        let plain = asked.command(&request("cat", Some(b"abc"), false));
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(plain, Ask::Run { script: "cat".into(), stdin: Some(digest.into()) });
+    }
+
+    #[test]
+    fn a_failure_comes_back_with_the_text_that_it_had() {
+        let target = Target::new("esx1", "192.0.2.1");
+        let command = request("reboot\nmore", None, false);
+        let (host, text) = (|| "esx1".to_owned(), || "the: text".to_owned());
+        let path = "/tmp/x".to_owned();
+        let cases = [
+            (TransportError::Lost { host: host(), during: text() }, Doing::Command(&command)),
+            (
+                TransportError::TimedOut { host: host(), command: "reboot ...".into(), seconds: 7 },
+                Doing::Command(&command),
+            ),
+            (TransportError::Protocol { host: host(), detail: text() }, Doing::Command(&command)),
+            (TransportError::Upload { host: host(), path: path.clone(), reason: text() }, Doing::Upload(&path)),
+            (TransportError::Lost { host: host(), during: text() }, Doing::Upload(&path)),
+            (TransportError::Refused { host: host(), user: "root".into(), detail: text() }, Doing::Login),
+            (
+                TransportError::Unreachable { host: host(), address: "192.0.2.1:22".into(), reason: text() },
+                Doing::Login,
+            ),
+            (TransportError::HostKey { host: host(), detail: text() }, Doing::Login),
+            (TransportError::Credential { host: host(), detail: text() }, Doing::Login),
+            (TransportError::NoCommonAlgorithm { host: host(), what: "cipher".into(), detail: text() }, Doing::Login),
+        ];
+        for (live, doing) in cases {
+            let replayed = error(&outcome(&live), &target, doing).map(|error| error.to_string());
+            assert_eq!(replayed, Some(live.to_string()));
+        }
+        assert!(error(&Outcome::code(1), &target, Doing::Command(&command)).is_none(), "an exit code is an answer");
+    }
+}

@@ -12,6 +12,7 @@ pub mod hostkeys;
 mod libssh2;
 mod link;
 pub mod progress;
+pub mod record;
 pub mod replay;
 mod session;
 pub mod ssh;

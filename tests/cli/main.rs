@@ -3,6 +3,7 @@
 mod common;
 mod docs;
 mod failures;
+mod fixtures;
 mod fleet;
 mod flow;
 mod interrupt;
@@ -16,6 +17,9 @@ mod output;
 mod parse;
 mod readonly;
 mod reads;
+
+mod record;
+mod test_cmd;
 mod transport;
 mod validate;
 mod validate_nasty;

@@ -21,6 +21,7 @@ mod values;
 mod vimcmd;
 
 pub use dispatch::{answer, programs};
+pub use factory::made_up_uuids;
 pub use state::{HostState, SshdProfile, StateError};
 
 use std::path::{Path, PathBuf};

@@ -29,6 +29,33 @@ fn hex(index: usize, what: &str, digits: usize) -> String {
     out
 }
 
+/// The first NIC's MAC address without its colons: UUIDs that a host makes end with it.
+fn own_mac(index: usize) -> String {
+    format!("525400e5{index:02x}01")
+}
+
+fn volume_uuid(index: usize, what: &str) -> String {
+    let hex = |digits| hex(index, what, digits);
+    format!("{}-{}-{}-{}", hex(8), hex(16).split_off(8), self::hex(index + 1, what, 4), own_mac(index))
+}
+
+fn bank_uuid(index: usize, what: &str) -> String {
+    let h = hex(index, what, 32);
+    format!("{}-{}-{}-{}", &h[..8], &h[8..16], &h[16..20], &h[20..])
+}
+
+/// Volumes of every simulated host, as 32 hex digits: nobody else's have these.
+pub fn made_up_uuids() -> std::collections::HashSet<String> {
+    (0..=200)
+        .flat_map(|index| {
+            let banks = ["bootbank", "altbootbank"].map(|what| bank_uuid(index, what));
+            let volumes = ["datastore1", "osdata", "scratch", "store"].map(|what| volume_uuid(index, what));
+            banks.into_iter().chain(volumes)
+        })
+        .map(|uuid| uuid.replace('-', ""))
+        .collect()
+}
+
 /// The modules that are there before anything is installed: name, from release, to release, hardware present.
 /// Names of native and vmklinux drivers per release: recorded installer and `vmkload_mod` lists; the selection
 /// is ours.
@@ -154,20 +181,9 @@ impl HostState {
         }
         let release = build.release;
         let macs: Vec<String> = (0..2).map(|n| format!("52:54:00:e5:{index:02x}:{:02x}", n + 1)).collect();
-        let tail = macs[0].replace(':', "");
-        let volume = |what: &str| {
-            format!(
-                "{}-{}-{}-{}",
-                hex(index, what, 8),
-                hex(index, what, 16).split_off(8),
-                hex(index + 1, what, 4),
-                tail
-            )
-        };
-        let bank = |what: &str| {
-            let h = hex(index, what, 32);
-            format!("{}-{}-{}-{}", &h[..8], &h[8..16], &h[16..20], &h[20..])
-        };
+        let tail = own_mac(index);
+        let volume = |what: &str| volume_uuid(index, what);
+        let bank = |what: &str| bank_uuid(index, what);
         let e1000 = release <= Release::V65;
         let nics = macs
             .iter()
