@@ -306,12 +306,23 @@ impl HostRun {
         }
     }
 
+    /// The configuration files of the virtual machines that run now. An answer that cannot be read is not "none".
+    async fn running_vms(&mut self) -> Result<Vec<String>, HostError> {
+        let list = Command::esxcli("vm process list");
+        let output = self.session.run(&list).await?;
+        let unknown = |problem: String| {
+            HostError::Stopped(format!(
+                "`{list}` does not say which virtual machines run: {problem}. Nothing is switched off"
+            ))
+        };
+        if let Some(failure) = crate::esxi::failure::failure(&output) {
+            return Err(unknown(failure.message));
+        }
+        super::identify::of_running_vms(&output.stdout, "Config File").map_err(|error| unknown(error.to_string()))
+    }
+
     /// Makes sure that no virtual machine runs, as the playbook's `on_running_vms` says.
     pub(super) async fn empty_of_vms(&mut self, wish: &str) -> Result<(), HostError> {
-        let list = Command::esxcli("vm process list");
-        let running = |text: &str| -> Vec<String> {
-            text.lines().filter_map(|l| l.trim().strip_prefix("Config File: ")).map(str::to_owned).collect()
-        };
         let names = |files: &[String]| {
             files
                 .iter()
@@ -320,7 +331,7 @@ impl HostRun {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let mut now = running(&self.session.run(&list).await?.stdout);
+        let mut now = self.running_vms().await?;
         if now.is_empty() {
             return Ok(());
         }
@@ -358,7 +369,7 @@ impl HostRun {
         }
         if !refused.is_empty() {
             // One that went off by itself meanwhile refuses, too.
-            now = running(&self.session.run(&list).await?.stdout);
+            now = self.running_vms().await?;
             refused.retain(|(file, _)| now.contains(file));
         }
         if let Some((file, message)) = refused.first() {
@@ -381,7 +392,7 @@ impl HostRun {
             self.phase(format!("{word} {}", names(&now)));
             self.ctx.pause(pause).await?;
             pause = (pause * 2).min(Duration::from_secs(3));
-            now = running(&self.session.run(&list).await?.stdout);
+            now = self.running_vms().await?;
         }
         Ok(())
     }

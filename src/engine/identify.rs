@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::host::HostError;
 use super::session::Session;
 use crate::esxi::failure::{Class, failure};
-use crate::esxi::{Command, HostFacts, Output, Outputs, Version};
+use crate::esxi::forms::{self, FormError};
+use crate::esxi::{Command, HostFacts, Output, Outputs, Version, vimdump};
 use crate::transport::{Connector, Target};
 
 /// Why a host cannot be worked on, found by looking at it.
@@ -99,7 +100,9 @@ impl Identify {
         let (version, build) =
             version_and_build(vmware).ok_or_else(|| IdentifyError::NoVersion { text: vmware.trim().to_owned() })?;
         let release = vmware.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or_default().to_owned();
-        let summary = seen.get(&self.summary).filter(|o| failure(o).is_none()).map_or("", |o| o.stdout.as_str());
+        let summary =
+            seen.get(&self.summary).filter(|o| failure(o).is_none()).and_then(|o| vimdump::parse(&o.stdout).ok());
+        let maintenance = summary.as_ref().and_then(|s| s.find("inMaintenanceMode")).and_then(vimdump::Value::as_bool);
         let bootbank = link_target(text(&self.bootbank)).unwrap_or_default();
         let on_disk = seen.get(&self.bootbank_disk).is_some_and(spans_a_disk);
         let session: Vec<&str> = text(&self.connection).split_whitespace().collect();
@@ -108,8 +111,8 @@ impl Identify {
             build,
             release,
             hostname: uname.split_whitespace().nth(1).unwrap_or_default().to_owned(),
-            boot_time: boot_time(summary).unwrap_or_default(),
-            maintenance: dump_value(summary, "inMaintenanceMode").as_deref() == Some("true"),
+            boot_time: summary.as_ref().and_then(boot_time_in).unwrap_or_default(),
+            maintenance: maintenance == Some(true),
             persistent: on_disk && bootbank.starts_with("/vmfs/volumes/"),
             bootbank,
             running_vms: running_vms(seen.get(&self.vms)),
@@ -168,21 +171,24 @@ fn spans_a_disk(output: &Output) -> bool {
 
 /// The boot time in a host summary.
 pub(super) fn boot_time(summary: &str) -> Option<String> {
-    dump_value(summary, "bootTime").filter(|t| !t.is_empty() && t != "<unset>")
+    boot_time_in(&vimdump::parse(summary).ok()?)
 }
 
-/// A bare or quoted value of a key in a vim-cmd object dump, wherever it stands.
-fn dump_value(dump: &str, key: &str) -> Option<String> {
-    dump.lines().find_map(|line| {
-        let (name, value) = line.trim().split_once(" = ")?;
-        (name == key).then(|| value.trim_end_matches([',', ' ']).trim_matches('"').to_owned())
-    })
+/// `<unset>` while hostd does not know it yet.
+fn boot_time_in(summary: &vimdump::Value) -> Option<String> {
+    summary.find("bootTime").map(vimdump::Value::text).filter(|time| !time.is_empty())
 }
 
 /// Display names in `esxcli vm process list`.
 fn running_vms(output: Option<&Output>) -> Vec<String> {
     let text = output.filter(|o| failure(o).is_none()).map_or("", |o| o.stdout.as_str());
-    text.lines().filter_map(|l| l.trim().strip_prefix("Display Name: ")).map(str::to_owned).collect()
+    of_running_vms(text, "Display Name").unwrap_or_default()
+}
+
+/// One value of every virtual machine in `esxcli vm process list`: a block for each, its name as the title.
+pub(super) fn of_running_vms(text: &str, label: &str) -> Result<Vec<String>, FormError> {
+    let all = forms::records(text)?;
+    Ok(all.into_iter().filter_map(|(_, mut record)| record.swap_remove(label)).collect())
 }
 
 #[cfg(test)]
@@ -216,6 +222,17 @@ mod tests {
         assert_eq!(facts.boot_time, "2026-11-22T08:00:00Z");
         assert_eq!(facts.session_address.as_deref(), Some("10.0.0.11"));
         assert_eq!(facts.client_address.as_deref(), Some("10.0.0.5"));
+    }
+
+    #[test]
+    fn running_machines_recorded_on_6_7() {
+        let text = crate::esxi::recorded(include_str!("../../fixtures/transcripts/6.7/vm-process-list.txt"));
+        let names = of_running_vms(&text, "Display Name").unwrap();
+        assert_eq!(names.len(), text.matches("World ID").count());
+        assert!(names.iter().all(|name| text.contains(&format!("Display Name: {name}\n"))), "{names:?}");
+        assert!(of_running_vms(&text, "Config File").unwrap().iter().all(|f| f.ends_with(".vmx")));
+        assert_eq!(of_running_vms("", "Config File").unwrap(), Vec::<String>::new());
+        assert!(of_running_vms("  no label", "Config File").is_err());
     }
 
     #[test]

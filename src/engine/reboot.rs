@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::events::{ChangeShown, EventKind, Status};
 use super::host::{HostError, HostRun};
 use super::run::Mode;
-use super::step::Ended;
+use super::step::{Ended, differing};
 use crate::esxi::failure::failure;
 use crate::esxi::{Command, Outputs};
 use crate::playbook::RebootPolicy;
@@ -193,13 +193,7 @@ impl HostRun {
             let left = self.look(waiting.step.as_ref()).await?;
             let error = match left {
                 Ok(left) if left.is_empty() => continue,
-                Ok(left) => {
-                    let lines: Vec<String> = left
-                        .iter()
-                        .map(|c| format!("{}: is {:?}, wanted {:?}", c.summary, c.before, c.after))
-                        .collect();
-                    format!("after the reboot it differs again: {}", lines.join("; "))
-                }
+                Ok(left) => format!("after the reboot it differs again: {}", differing(&left)),
                 Err(error) => format!("after the reboot, looking again: {error}"),
             };
             // It was counted as changed when its commands ran.

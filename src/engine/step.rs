@@ -62,6 +62,12 @@ fn shown(changes: &[Change]) -> Vec<ChangeShown> {
         .collect()
 }
 
+/// What still differs, as an error says it.
+pub(super) fn differing<'a>(changes: impl IntoIterator<Item = &'a Change>) -> String {
+    let line = |c: &Change| format!("{}: is {:?}, wanted {:?}", c.summary, c.before, c.after);
+    changes.into_iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
 impl HostRun {
     /// One bound step: compare, act, verify, expect, register; tried again as often as it says.
     pub(super) async fn step(&mut self, def: &StepDef, bound: Bound) -> Result<(), HostError> {
@@ -206,11 +212,9 @@ impl HostRun {
                 self.look(step).await?.map_err(|e| Acted::Failed(format!("after the change, looking again: {e}")))?;
             let still: Vec<&Change> = left.iter().filter(|c| !(c.actions.is_empty() && c.effect.reboot)).collect();
             if !still.is_empty() {
-                let lines: Vec<String> =
-                    still.iter().map(|c| format!("{}: is {:?}, wanted {:?}", c.summary, c.before, c.after)).collect();
                 return Err(Acted::Failed(format!(
                     "the commands ran, but reading again shows that it still differs: {}",
-                    lines.join("; ")
+                    differing(still)
                 )));
             }
             reboot |= !left.is_empty();

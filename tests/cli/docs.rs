@@ -173,6 +173,8 @@ fn command_lines() -> Vec<(String, String)> {
             }
         }
     }
+    // The first line of a fixture is no command.
+    lines.retain(|(_, line)| !line.starts_with("esxprep fixture "));
     lines
 }
 
