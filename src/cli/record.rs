@@ -86,6 +86,8 @@ impl Recording {
     pub fn write(&self, artifacts: Vec<RecordedArtifact>) -> Result<String, StoreError> {
         let mut raw = self.connector.recorded();
         let hosts = raw.len();
+        // In the order of the inventory, not in that in which they happened to be met.
+        raw.sort_by_key(|raw| self.hosts.iter().position(|h| h.name == raw.host.name));
         for raw in &mut raw {
             let mut meta = indexmap::IndexMap::new();
             let mut say = |key: &str, value: Option<String>| {

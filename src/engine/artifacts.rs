@@ -78,7 +78,7 @@ impl ArtifactStore {
             };
             ctx.emit(EventKind::Phase { host: host.to_owned(), doing, position, length });
         };
-        let (known, wanted) = self.from_recording(wanted)?;
+        let (known, wanted) = self.known_and_not(wanted)?;
         for (input, artifact) in known {
             inspected(&artifact, &mut progress);
             ready.insert(input, artifact);
@@ -100,7 +100,7 @@ impl ArtifactStore {
 
     /// The inputs that the recording has, and the rest.
     #[allow(clippy::type_complexity)]
-    fn from_recording(&self, wanted: Vec<Input>) -> Result<(Vec<(Input, Artifact)>, Vec<Input>), String> {
+    fn known_and_not(&self, wanted: Vec<Input>) -> Result<(Vec<(Input, Artifact)>, Vec<Input>), String> {
         let Some(recorded) = &self.recorded else { return Ok((Vec::new(), wanted)) };
         let (mut known, mut rest) = (Vec::new(), Vec::new());
         for input in wanted {
