@@ -167,6 +167,9 @@ fn command_lines() -> Vec<(String, String)> {
     }
     for entry in std::fs::read_dir(root().join("playbooks")).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         for line in read(&path).lines() {
             if let Some(line) = line.strip_prefix("#   ").filter(|l| l.starts_with("esxprep ")) {
                 lines.push((path.display().to_string(), line.to_owned()));

@@ -192,9 +192,7 @@ fn a_command_that_the_fixture_does_not_know_is_named_with_its_step_and_the_neare
     trial.expect("...\n");
     let ran = trial.run(&["-e", "word=hallo"]).exits(1);
     assert!(ran.stdout.contains("NOT KNOWN"), "{}", ran.all());
-    for part in
-        ["`echo hallo`", "step 2 failed run: Words", "`echo hello`", "Record the host again", "write the answer"]
-    {
+    for part in ["`echo hallo`", "(in step 2, run)", "`echo hello`", "Record the host again", "write the answer"] {
         assert!(ran.stdout.contains(part), "{part}: {}", ran.all());
     }
     // Such a run is nothing to write down.
