@@ -36,6 +36,9 @@ pub struct Shape {
     pub headed: Option<bool>,
     /// A filter may have cut lines out: headings alone, labels without a heading.
     pub cut: bool,
+    /// The text came straight from a host: where anything is indented, a line that is not is a heading, whatever it
+    /// looks like. Names that people give stand there (`Display Name: x` is a valid name of a virtual machine).
+    pub exact: bool,
 }
 
 /// Labels whose value is a text, whatever its lines look like.
@@ -71,7 +74,9 @@ const DEPTH: usize = 12;
 /// A line that is neither a heading, nor `Label: value`, nor part of the value before it.
 pub fn blocks(text: &str, shape: Shape) -> Result<Vec<Block>, FormError> {
     let mut all = lines(text);
-    settle(&mut all, shape);
+    if !shape.exact {
+        settle(&mut all, shape);
+    }
     read(&all, shape, 0)
 }
 
@@ -109,12 +114,23 @@ struct Reader<'l, 'a> {
     first_label: Option<String>,
     /// The last value may go on in the next lines, whatever their indentation.
     open_text: bool,
+    /// Some line is indented.
+    indented: bool,
 }
 
 fn read(all: &[Line<'_>], shape: Shape, depth: usize) -> Result<Vec<Block>, FormError> {
     let least = all.iter().map(|l| l.indent).min().unwrap_or(0);
-    let mut reader =
-        Reader { all, shape, depth, least, out: Vec::new(), level: None, first_label: None, open_text: false };
+    let mut reader = Reader {
+        all,
+        shape,
+        depth,
+        least,
+        out: Vec::new(),
+        level: None,
+        first_label: None,
+        open_text: false,
+        indented: all.iter().any(|l| l.indent > 0),
+    };
     // Headings that look like labels (`Object UUID: x`, `Controller Identify Info:`): each has labels under it.
     let labelled_headings = shape.headed != Some(false)
         && depth == 0
@@ -134,6 +150,9 @@ impl<'a> Reader<'_, 'a> {
     fn step(&mut self, i: usize, labelled_headings: bool) -> Result<usize, FormError> {
         let line = &self.all[i];
         if line.body.starts_with("== ") || line.body.starts_with("=== ") {
+            return Ok(self.heading(i));
+        }
+        if self.shape.exact && self.depth == 0 && line.indent == 0 && self.indented {
             return Ok(self.heading(i));
         }
         let found = label(line.body);
@@ -338,7 +357,8 @@ impl<'a> Reader<'_, 'a> {
                 })
                 .unwrap_or(self.all.len());
             if end > i + 1
-                && let Ok(nested) = read(&self.all[i + 1..end], Shape { headed: Some(false), cut: false }, DEPTH)
+                && let Ok(nested) =
+                    read(&self.all[i + 1..end], Shape { headed: Some(false), ..Shape::default() }, DEPTH)
             {
                 insert(block, name.to_owned(), Entry::Blocks(nested));
                 return end;
@@ -364,7 +384,7 @@ impl<'a> Reader<'_, 'a> {
             }
             Entry::Text(value) if !text && inner.iter().all(|l| label(l.body).is_some()) && self.depth < DEPTH => {
                 // Labels under a label that has a value of its own.
-                let mut nested = read(inner, Shape { headed: Some(false), cut: false }, self.depth + 1)?;
+                let mut nested = read(inner, Shape { headed: Some(false), ..Shape::default() }, self.depth + 1)?;
                 if let Some(first) = nested.first_mut() {
                     first.heading = Some(std::mem::take(value));
                 }
@@ -401,7 +421,7 @@ fn inside(inner: &[Line<'_>], depth: usize) -> Entry {
     if labels > 0 && depth < DEPTH {
         let mut own = inner.to_vec();
         settle(&mut own, Shape::default());
-        let plain = Shape { headed: label(own[0].body).map(|_| false), cut: false };
+        let plain = Shape { headed: label(own[0].body).map(|_| false), ..Shape::default() };
         if let Ok(nested) = read(&own, plain, depth + 1) {
             return Entry::Blocks(nested);
         }

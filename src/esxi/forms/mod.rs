@@ -67,7 +67,7 @@ pub fn record(text: &str) -> Result<Record, FormError> {
 /// What [`blocks::blocks`] says.
 pub fn records(text: &str) -> Result<Vec<(String, Record)>, FormError> {
     let mut out: Vec<(String, Record)> = Vec::new();
-    for block in blocks::blocks(text, Shape::default())? {
+    for block in blocks::blocks(text, Shape { exact: true, ..Shape::default() })? {
         let title = block.heading.clone().unwrap_or_else(|| out.last().map_or(String::new(), |o| o.0.clone()));
         let mut record = Record::new();
         flatten(&mut record, "", block);

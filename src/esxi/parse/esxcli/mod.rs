@@ -136,7 +136,7 @@ fn block(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         Form::Record | Form::Records => Some(false),
         _ => None,
     };
-    let read = blocks::blocks(text, Shape { headed, cut: ask.filter.cuts() });
+    let read = blocks::blocks(text, Shape { headed, cut: ask.filter.cuts(), ..Shape::default() });
     let found = match read {
         Ok(found) => found,
         Err(_) if ask.filter.cuts() => return Ok(bare(text)),
@@ -182,7 +182,7 @@ fn any(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         return refuse(text, "a sentence that says that something failed");
     }
     let labels = all.iter().filter(|l| label(l.body).is_some()).count();
-    let read = blocks::blocks(text, Shape { headed: None, cut });
+    let read = blocks::blocks(text, Shape { cut, ..Shape::default() });
     if labels > 0
         && let Ok(found) = read
         && found.iter().any(|b| !b.entries.is_empty())
