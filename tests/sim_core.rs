@@ -357,16 +357,26 @@ async fn max_sessions_refuses_the_second_channel() {
 async fn a_closed_channel_ends_its_processes_but_not_detached_ones() {
     let (sim, ssh) = start(Options::default()).await;
     let mut child = ssh
-        .command("setsid sh -c 'sleep 1; echo x > /tmp/detached' </dev/null >/dev/null 2>&1 & sleep 1; echo y > /tmp/attached")
+        .command("setsid sh -c 'sleep 1; echo x > /tmp/detached' </dev/null >/dev/null 2>&1 & echo >/tmp/begun; sleep 5; echo y > /tmp/attached")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let there = async |file: &str| {
+        for _ in 0..300 {
+            if ssh.run(&format!("ls {file} 2>/dev/null")).await.stdout.contains(file) {
+                return std::time::Instant::now();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{file} never came");
+    };
+    let begun = there("/tmp/begun").await;
     child.kill().unwrap();
     child.wait().unwrap();
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    there("/tmp/detached").await;
+    tokio::time::sleep(Duration::from_secs(6).saturating_sub(begun.elapsed())).await;
     assert_eq!(ssh.run("cd /tmp; ls attached detached 2>/dev/null").await.stdout, "detached\n");
     sim.stop().await;
 }
