@@ -133,6 +133,9 @@ struct Way {
     margin: i32,
 }
 
+/// Headings of texts, whose cells are of many words.
+pub const PROSE: [&str; 6] = ["Description", "Message", "Impact", "Help", "Summary", "Detail"];
+
 /// Most words of a cell that is not the last one.
 const WORDS: usize = 14;
 
@@ -190,7 +193,8 @@ impl Sheet {
                     return None;
                 }
             } else if length == widths[column] && own < length {
-                score += 2;
+                // Some cell must be as long as the dashes.
+                score += if self.seen[column].longest < length { 5 } else { 1 };
             }
         }
         match kind(&self.headings[column]) {
@@ -210,10 +214,9 @@ impl Sheet {
                 -1
             };
         }
-        if !last {
-            score -= 2 * (count.saturating_sub(1)) as i32;
-        } else if !self.prose {
-            score -= count.saturating_sub(1).min(2) as i32;
+        let more = count.saturating_sub(1).min(20) as i32;
+        if !PROSE.contains(&self.headings[column].as_str()) && !(last && self.prose) {
+            score -= if last { more } else { 2 * more };
         }
         Some(score)
     }
@@ -379,7 +382,7 @@ mod tests {
     fn what_could_be_two_things_is_none() {
         let got = spread(&mut sheet(&["Name", "Switch", "Ports"], None), &["one two three four"]);
         assert_eq!(got, [None]);
-        assert_eq!(spread(&mut sheet(&["Name", "Switch", "Ports"], Some(&[3, 3, 5])), &["abc defg h"]), [None]);
+        assert_eq!(spread(&mut sheet(&["Name", "Kind"], Some(&[4, 9])), &["abcdefgh x"]), [None]);
     }
 
     #[test]

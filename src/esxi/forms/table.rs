@@ -5,7 +5,7 @@
 //! 5.x and 6.0 pad by bytes) is laid over the columns by its own gaps.
 
 use super::FormError;
-use super::spread::{self, Sheet};
+use super::spread::{self, PROSE, Sheet};
 use super::text::{Line, Piece, expanded, lines, pieces};
 
 /// A table: headings as printed, and the cells of each row in their order.
@@ -18,9 +18,6 @@ pub struct Table {
     /// Rows, each with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
-
-/// Headings whose texts may go on in a line of their own: descriptions that contain line breaks.
-const PROSE: [&str; 6] = ["Description", "Message", "Impact", "Help", "Summary", "Detail"];
 
 /// More columns, or more bytes of headings, than any table of ESXi has (the widest known have some 20 columns and 250
 /// characters). Every row repeats the headings: without a limit a short text could fill the memory.
@@ -264,7 +261,9 @@ fn goes_on(row: &[String], previous: &[String], tails: &[usize], columns: &[(usi
     row.iter().enumerate().filter(|(_, cell)| !cell.is_empty()).all(|(n, cell)| {
         let first = cell.split(' ').next().map_or(0, |w| w.chars().count());
         let width = columns[n].1 - columns[n].0;
-        tails[n] > 0 && tails[n] + 1 + first > width && !(plain(cell) && plain(&previous[n]))
+        // A short name is not broken: a row of nothing but a name is a row.
+        let least = if n == 0 { 16 } else { 1 };
+        tails[n] >= least && tails[n] + 1 + first > width && !(plain(cell) && plain(&previous[n]))
     })
 }
 

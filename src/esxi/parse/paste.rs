@@ -181,14 +181,15 @@ fn marked(lines: &mut [Numbered], mark: char) {
 }
 
 /// Undoes what is done to the lines of tables and blocks. Only for esxcli without a formatter.
-pub fn restored(lines: &mut Vec<Numbered>, filtered: bool) {
+pub fn restored(lines: &mut Vec<Numbered>, filters: &[Vec<String>]) {
     marked(lines, '|');
     entities(lines);
     quoted(lines);
-    if !filtered {
-        numbers(lines);
-        times(lines);
+    // `grep -n`, `cat -n`: the numbers were asked for.
+    if !filters.iter().flatten().any(|w| w == "nl" || w.starts_with('-') && !w.starts_with("--") && w.contains('n')) {
+        numbers(lines, !filters.is_empty());
     }
+    times(lines);
     boxed(lines);
     for (_, line) in lines.iter_mut() {
         if let Some(ruler) = dashes(line) {
@@ -231,7 +232,7 @@ fn quoted(lines: &mut [Numbered]) {
         l.len() >= 2 && l.starts_with('"') && (l.ends_with('"') || l.ends_with("\","))
     };
     let count = texts().count();
-    if count > 1 && texts().all(|l| item(&l.1)) {
+    if texts().all(|l| item(&l.1)) && (count > 1 || texts().all(|l| l.1.trim().ends_with("\","))) && count > 0 {
         for (_, line) in lines.iter_mut() {
             let inside = line.trim().trim_end_matches(',');
             *line = backslashed(inside.strip_prefix('"').and_then(|l| l.strip_suffix('"')).unwrap_or(inside));
@@ -256,7 +257,7 @@ fn quoted(lines: &mut [Numbered]) {
 }
 
 /// Numbers of lines in front of every line, one higher each time.
-fn numbers(lines: &mut [Numbered]) {
+fn numbers(lines: &mut [Numbered], filtered: bool) {
     let number = |line: &str| -> Option<(usize, usize)> {
         let lead = line.len() - line.trim_start().len();
         let digits = line[lead..].bytes().take_while(u8::is_ascii_digit).count();
@@ -284,7 +285,13 @@ fn numbers(lines: &mut [Numbered]) {
         }
         found.push((at, value, end));
     }
-    if found.len() < 3 {
+    // A mark or a tab behind each number is no column of the output.
+    let marks = found.iter().all(|(at, _, end)| {
+        let line = &lines[*at].1;
+        line[..*end].ends_with(':') || line[*end..].starts_with('\t')
+    });
+    let first = found.first().is_some_and(|(at, value, _)| *value == at + 1);
+    if !(first && marks || !filtered && found.len() > 2) {
         return;
     }
     // The blank behind the number belongs to it where every line has one.
@@ -313,7 +320,7 @@ fn times(lines: &mut [Numbered]) {
         Some(taken + more)
     };
     let texts = lines.iter().filter(|l| !l.1.trim().is_empty());
-    if texts.clone().count() < 2 || !texts.clone().all(|l| length(&l.1).is_some()) {
+    if texts.clone().count() == 0 || !texts.clone().all(|l| length(&l.1).is_some()) {
         return;
     }
     for (_, line) in lines.iter_mut() {

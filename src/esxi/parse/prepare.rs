@@ -28,7 +28,7 @@ pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> Prepared 
     paste::unframed(&mut all);
     if own {
         // Numbers and times also stand in front of prompts.
-        paste::restored(&mut all, invocation.filtered());
+        paste::restored(&mut all, &invocation.filters);
     }
     let (numbers, mut lines): (Vec<usize>, Vec<String>) = all.into_iter().unzip();
     // The prompt with the command (some copies have it twice), and its further lines when the terminal broke it.

@@ -164,8 +164,9 @@ fn block(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         if headings_only && (ask.filter == Filter::Cells || known.form != Form::Blocks) {
             return Ok(bare(text));
         }
-    } else if let Some(first) = found.first()
-        && !known.must.iter().all(|m| first.entries.contains_key(*m))
+    } else if !found.is_empty()
+        // Of the first block a copy can have left lines out.
+        && !found.iter().any(|b| known.must.iter().all(|m| b.entries.contains_key(*m)))
     {
         return refuse(text, "not the labels of this command");
     }

@@ -6,7 +6,7 @@ use crate::esxi::forms::FormError;
 use crate::esxi::forms::blocks::{Block, Entry};
 use crate::esxi::forms::spread::{self, Sheet};
 use crate::esxi::forms::table::{Table, is_ruler, known_tables, laid};
-use crate::esxi::forms::text::{Piece, label, lines, pieces};
+use crate::esxi::forms::text::{Piece, expanded, label, lines, pieces};
 
 /// The error that a text is not what was expected, with its first line.
 pub fn refuse<T>(text: &str, problem: &'static str) -> Result<T, FormError> {
@@ -104,7 +104,7 @@ fn under(text: &str, headings: &[String], places: &[(usize, usize)]) -> Option<V
     let n = headings.len();
     let mut rows: Vec<Option<Vec<String>>> = Vec::new();
     for line in &all {
-        let run = pieces(line.raw);
+        let run = pieces(&expanded(line.raw));
         let joined = |row: &Vec<String>| {
             run.len() < n
                 && run.iter().any(|p| {
