@@ -65,7 +65,7 @@ pub fn parse(args: &ParseArgs) -> ExitCode {
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut bytes) {
         return super::fail(&format!("cannot read standard input: {error}"));
     }
-    let stdout = String::from_utf8_lossy(&bytes).into_owned();
+    let stdout = decoded(&bytes);
     let output = Output { stdout, stderr, code: args.exit, seconds: 0.0 };
     let parsed = match parse::parse(&command(&args.command), &output) {
         Ok(parsed) => parsed,
@@ -81,6 +81,19 @@ pub fn parse(args: &ParseArgs) -> ExitCode {
     let text = if args.compact { value.to_string() } else { format!("{value:#}") };
     let printed = super::print(format!("{text}\n"));
     if failed { ExitCode::from(EXIT_FAILED) } else { printed }
+}
+
+/// A file's text. PowerShell saves what is redirected as UTF-16 with a mark in front.
+fn decoded(bytes: &[u8]) -> String {
+    let wide = |join: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|c| join([c[0], c[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// The command line as one text. Several words are taken as they are; only `|` and redirections keep their meaning.

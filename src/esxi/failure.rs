@@ -139,7 +139,7 @@ pub fn failure(output: &Output) -> Option<Failure> {
         return make(Class::Software(name.to_owned()), lines.join(" "));
     }
     if first.starts_with("Usage: esxcli") && output.code == 0 {
-        return make(Class::UsageText, "the command was incomplete: it printed its usage".into());
+        return make(Class::UsageText, incomplete(first));
     }
     if output.code == 127 || output.stderr.contains(": not found") && output.code != 0 {
         return make(Class::NotFound, output.stderr.trim().to_owned());
@@ -152,6 +152,11 @@ pub fn failure(output: &Output) -> Option<Failure> {
         return make(Class::Other, message);
     }
     None
+}
+
+/// The message for a usage text in the place of an answer, with its first line.
+pub fn incomplete(usage: &str) -> String {
+    format!("the command was incomplete, it printed its usage. {}", usage.trim())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod blocks;
 pub mod csv;
 pub mod keyvalue;
+pub mod spread;
 pub mod table;
 pub mod text;
 pub mod xml;

@@ -5,7 +5,8 @@
 //! 5.x and 6.0 pad by bytes) is laid over the columns by its own gaps.
 
 use super::FormError;
-use super::text::{Line, Piece, lines, pieces};
+use super::spread::{self, PROSE, Sheet};
+use super::text::{Line, Piece, expanded, lines, pieces};
 
 /// A table: headings as printed, and the cells of each row in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,9 +18,6 @@ pub struct Table {
     /// Rows, each with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
-
-/// Headings whose texts may go on in a line of their own: descriptions that contain line breaks.
-const PROSE: [&str; 6] = ["Description", "Message", "Impact", "Help", "Summary", "Detail"];
 
 /// More columns, or more bytes of headings, than any table of ESXi has (the widest known have some 20 columns and 250
 /// characters). Every row repeats the headings: without a limit a short text could fill the memory.
@@ -37,6 +35,15 @@ pub fn is_ruler(line: &str) -> bool {
 /// A text without a ruler, a ruler without a heading line (unless `cut`: a filter may have taken it), and a line
 /// that no column can hold.
 pub fn tables(text: &str, cut: bool) -> Result<Vec<Table>, FormError> {
+    known_tables(text, cut, &[])
+}
+
+/// The same, where the heading lines are known that the command prints on some release: they help to read copies
+/// whose runs of blanks became one.
+///
+/// # Errors
+/// As [`tables`].
+pub fn known_tables(text: &str, cut: bool, known: &[&[&str]]) -> Result<Vec<Table>, FormError> {
     let all = lines(text);
     let Some(first) = all.first() else { return Ok(Vec::new()) };
     let rulers: Vec<usize> = (0..all.len()).filter(|i| is_ruler(all[*i].raw)).collect();
@@ -46,7 +53,7 @@ pub fn tables(text: &str, cut: bool) -> Result<Vec<Table>, FormError> {
     if at > 1
         && let Some(joined) = unwrap(&all, at)
     {
-        return tables(&joined, cut);
+        return known_tables(&joined, cut, known);
     }
     if at == 0 && !cut {
         return Err(first.error("a ruler of dashes without a heading line"));
@@ -65,7 +72,7 @@ pub fn tables(text: &str, cut: bool) -> Result<Vec<Table>, FormError> {
                 next.saturating_sub(if titled { 2 } else { 1 }).max(ruler + 1)
             }
         };
-        out.push(one(&all[from..end], ruler - from, cut)?);
+        out.push(one(&all[from..end], ruler - from, cut, known)?);
         from = end;
     }
     Ok(out)
@@ -75,25 +82,50 @@ fn is_title(line: &Line<'_>, ruler: &Line<'_>) -> bool {
     pieces(line.raw).len() == 1 && pieces(ruler.raw).len() > 1
 }
 
-fn one(all: &[Line<'_>], at: usize, cut: bool) -> Result<Table, FormError> {
+fn one(all: &[Line<'_>], at: usize, cut: bool, known: &[&[&str]]) -> Result<Table, FormError> {
     let ruler = &all[at];
-    let columns = columns(ruler.raw);
+    let mut columns = columns(&expanded(ruler.raw));
     if columns.len() > MAX_COLUMNS {
         return Err(ruler.error("more columns than any table has"));
     }
     let mut table = Table::default();
+    let mut top = 0;
     match at {
         0 if cut => {}
         0 => return Err(ruler.error("a ruler of dashes without a heading line")),
-        1 => {}
         2 if is_title(&all[0], ruler) && (all[1].after_blank || all[0].body.ends_with(':')) => {
             table.title = Some(all[0].body.to_owned());
+            top = 1;
         }
+        1..=3 => {}
         _ => return Err(ruler.error("the ruler must be the second line")),
     }
+    let rows = &all[at + 1..];
+    let flat = flat(&columns, &all[top..at], rows);
+    let mut trusted = true;
     if at > 0 {
         let line = &all[at - 1];
-        table.headings = cells(line.raw, &columns).ok_or_else(|| line.error("headings that do not fit the ruler"))?;
+        let own = pieces(line.raw);
+        if at - top > 1 {
+            table.headings =
+                stacked(&all[top..at], &columns).ok_or_else(|| ruler.error("the ruler must be the second line"))?;
+        } else if own.len() > columns.len() && (columns.len() == 1 || !fits(line.raw, &columns)) {
+            // One unbroken line of dashes (localcli), or fewer runs than headings: the headings say the columns.
+            columns = own.iter().map(|p| (p.start, p.end)).collect();
+            table.headings = own.into_iter().map(|p| p.text).collect();
+            trusted = false;
+        } else if flat {
+            let widths: Vec<usize> = columns.iter().map(|c| c.1 - c.0).collect();
+            let words: Vec<_> = rows.iter().map(|l| spread::words(l.raw)).collect();
+            table.headings = spread::headings(line.body, &widths, &words, known)
+                .ok_or_else(|| line.error("headings whose columns cannot be told: blanks are missing"))?;
+        } else {
+            table.headings = cells(line.raw, &columns)
+                .filter(|h| h.iter().all(|h| !h.is_empty()))
+                .or_else(|| spread::spelled(line.raw, known).filter(|h| h.len() == columns.len()))
+                .or_else(|| cells(line.raw, &columns))
+                .ok_or_else(|| line.error("headings that do not fit the ruler"))?;
+        }
         if table.headings.iter().any(String::is_empty) {
             return Err(line.error("a column has no heading"));
         }
@@ -102,36 +134,149 @@ fn one(all: &[Line<'_>], at: usize, cut: bool) -> Result<Table, FormError> {
         }
     }
     let prose = table.headings.last().is_some_and(|h| PROSE.contains(&h.as_str()));
-    for line in &all[at + 1..] {
+    if flat && at > 0 {
+        let widths = columns.iter().map(|c| c.1 - c.0).collect();
+        let mut sheet = Sheet::new(&table.headings, Some(widths), prose);
+        let words: Vec<_> = rows.iter().map(|l| spread::words(l.raw)).collect();
+        for (row, line) in sheet.rows(&words).into_iter().zip(rows) {
+            table.rows.push(row.ok_or_else(|| line.error("cells that cannot be told apart: blanks are missing"))?);
+        }
+        return Ok(table);
+    }
+    let columns = columns.as_slice();
+    // Rows that do not keep to the columns are spread by what the others hold.
+    let mut later: Vec<(usize, &Line<'_>)> = Vec::new();
+    let mut tails: Vec<usize> = Vec::new();
+    for line in rows {
         let run = pieces(line.raw);
         let single = columns.len() > 1 && run.len() == 1;
         let (last, before) = (columns[columns.len() - 1], columns[columns.len().saturating_sub(2)]);
-        let previous = table.rows.last_mut().and_then(|r| r.last_mut());
+        let previous = table.rows.last_mut();
         if single && (run[0].start >= before.1 && run[0].start >= last.0.saturating_sub(1)) {
             // The last column goes on under itself.
-            let Some(cell) = previous else { return Err(line.error("a cell without a row")) };
-            join(cell, &run[0].text);
+            let Some(cell) = previous.and_then(|r| r.last_mut()) else {
+                return Err(line.error("a cell without a row"));
+            };
+            go_on(cell, &run[0].text, &table.headings, columns.len() - 1);
             continue;
         }
-        match cells(line.raw, &columns) {
-            Some(row) if !(single && run[0].end > columns[1].0) => table.rows.push(row),
+        let placed = if trusted { ruled_any(line.raw, columns) } else { None };
+        if let (Some(row), Some(previous)) = (&placed, table.rows.last_mut())
+            && !line.after_blank
+            && goes_on(row, previous, &tails, columns)
+        {
+            for (n, cell) in row.iter().enumerate().filter(|(_, c)| !c.is_empty()) {
+                go_on(&mut previous[n], cell, &table.headings, n);
+                tails[n] = cell.chars().count();
+            }
+            continue;
+        }
+        let fitting = placed.or_else(|| loose(line.raw, &run, columns, trusted));
+        match fitting {
+            Some(row) if !(single && run[0].end > columns[1].0) => {
+                tails = row.iter().map(|c| c.chars().count()).collect();
+                table.rows.push(row);
+            }
             found => {
                 if prose
                     && single
                     && !line.after_blank
-                    && let Some(cell) = previous
+                    && let Some(cell) = table.rows.last_mut().and_then(|r| r.last_mut())
                 {
                     join(cell, &run[0].text);
                     continue;
                 }
                 match found.filter(|_| !single) {
-                    Some(row) => table.rows.push(row),
-                    None => return Err(line.error("a line that does not fit the columns of the table")),
+                    Some(row) => {
+                        tails = row.iter().map(|c| c.chars().count()).collect();
+                        table.rows.push(row);
+                    }
+                    None => {
+                        later.push((table.rows.len(), line));
+                        tails = vec![0; columns.len()];
+                        table.rows.push(vec![String::new(); columns.len()]);
+                    }
                 }
             }
         }
     }
+    if let Some((_, first)) = later.first() {
+        if table.headings.is_empty() {
+            return Err(first.error("a line that does not fit the columns of the table"));
+        }
+        let mut sheet = Sheet::new(&table.headings, None, prose);
+        let open: Vec<usize> = later.iter().map(|(n, _)| *n).collect();
+        for (n, row) in table.rows.iter().enumerate() {
+            if open.binary_search(&n).is_err() {
+                sheet.learn(row);
+            }
+        }
+        let words: Vec<_> = later.iter().map(|(_, l)| spread::words(l.raw)).collect();
+        for (row, (n, line)) in sheet.rows(&words).into_iter().zip(&later) {
+            table.rows[*n] = row
+                .filter(|_| spread::words(line.raw).len() > 1)
+                .ok_or_else(|| line.error("a line that does not fit the columns of the table"))?;
+        }
+    }
     Ok(table)
+}
+
+/// Whether the blanks of a table became one: between its dashes, its headings and its cells, in every line.
+fn flat(columns: &[(usize, usize)], headings: &[Line<'_>], rows: &[Line<'_>]) -> bool {
+    let one = |l: &Line<'_>| pieces(l.raw).len() == 1;
+    columns.len() > 1
+        && headings.len() == 1
+        && columns.windows(2).all(|w| w[1].0 == w[0].1 + 1)
+        && headings.iter().chain(rows).all(one)
+        && !(headings.iter().chain(rows).all(|l| anchored(&l.raw.chars().collect::<Vec<_>>(), columns).is_some()))
+}
+
+/// Whether a line has one cell between the gaps of the ruler for every column.
+fn fits(line: &str, columns: &[(usize, usize)]) -> bool {
+    ruled_any(line, columns).is_some_and(|row| row.iter().all(|c| !c.is_empty()))
+}
+
+/// Headings on several lines above the ruler, joined column by column.
+fn stacked(all: &[Line<'_>], columns: &[(usize, usize)]) -> Option<Vec<String>> {
+    let mut out = vec![String::new(); columns.len()];
+    for line in all {
+        for (heading, part) in out.iter_mut().zip(ruled_any(line.raw, columns)?) {
+            if !part.is_empty() {
+                join(heading, &part);
+            }
+        }
+    }
+    // A title over a heading line is no heading.
+    let last = ruled_any(all.last()?.raw, columns)?;
+    (last.iter().filter(|c| !c.is_empty()).count() * 2 > columns.len()).then_some(out)
+}
+
+/// Whether a line goes on with the cells above it: each of its first words found no room there any more.
+fn goes_on(row: &[String], previous: &[String], tails: &[usize], columns: &[(usize, usize)]) -> bool {
+    let filled = |cells: &[String]| cells.iter().filter(|c| !c.is_empty()).count();
+    if row.len() < 3 || filled(row) * 2 > row.len() || filled(row) + 1 >= filled(previous) || tails.len() < row.len() {
+        return false;
+    }
+    let plain = |c: &str| c.parse::<f64>().is_ok() || ["true", "false"].iter().any(|w| c.eq_ignore_ascii_case(w));
+    row.iter().enumerate().filter(|(_, cell)| !cell.is_empty()).all(|(n, cell)| {
+        let first = cell.split(' ').next().map_or(0, |w| w.chars().count());
+        let width = columns[n].1 - columns[n].0;
+        // A short name is not broken: a row of nothing but a name is a row.
+        let least = if n == 0 { 16 } else { 1 };
+        tails[n] >= least && tails[n] + 1 + first > width && !(plain(cell) && plain(&previous[n]))
+    })
+}
+
+/// Adds a further line to a cell. Names have no blanks where they were broken; texts do.
+fn go_on(cell: &mut String, more: &str, headings: &[String], column: usize) {
+    let heading = headings.get(column).map_or("", String::as_str);
+    let name = ["NQN", "Name", "UID", "UUID", "Path", "ID", "Device", "Address"].iter().any(|w| heading.ends_with(w));
+    let joint = cell.ends_with([':', '.', '-', '_', '/', '#', '@', ',']) || more.starts_with([':', '.', '_', '/', '#']);
+    if name && joint && !more.contains(' ') {
+        cell.push_str(more);
+    } else {
+        join(cell, more);
+    }
 }
 
 fn join(cell: &mut String, more: &str) {
@@ -156,8 +301,18 @@ fn columns(ruler: &str) -> Vec<(usize, usize)> {
 
 /// Cuts a line into one cell per column; `None` when it does not fit at all.
 pub fn cells(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
+    ruled_any(line, columns).or_else(|| loose(line, &pieces(line), columns, true))
+}
+
+/// The cells of a line that keeps to the ruler.
+fn ruled_any(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
     if columns.is_empty() {
         return None;
+    }
+    if line.contains('\t') {
+        // Tabs in the place of blanks, or of the gaps between the cells: only the first keep the columns.
+        let wide: Vec<char> = expanded(line).chars().collect();
+        return ruled(&wide, columns, usize::MAX).filter(|row| !row.iter().any(|c| c.contains("  ")));
     }
     let chars: Vec<char> = line.chars().collect();
     if let Some(row) = ruled(&chars, columns, usize::MAX) {
@@ -172,10 +327,38 @@ pub fn cells(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
         }
     }
     // A ruler that was made shorter in its place: two blanks before the next column are enough.
-    if let Some(row) = ruled(&chars, columns, 2) {
+    ruled(&chars, columns, 2).or_else(|| anchored(&chars, columns))
+}
+
+/// The cells of a line that does not: its pieces laid over the columns. No piece can be the cells of two columns.
+fn loose(line: &str, run: &[Piece], columns: &[(usize, usize)], trusted: bool) -> Option<Vec<String>> {
+    let n = columns.len();
+    let row = laid(run, columns)?;
+    if run.len() >= n {
         return Some(row);
     }
-    laid(&pieces(line), columns)
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let joined = run.iter().any(|piece| {
+        let column = row.iter().position(|c| *c == piece.text).unwrap_or(0);
+        piece.text.contains(' ')
+            && columns.get(column + 1).is_some_and(|next| piece.end > next.0 && row[column + 1].is_empty())
+    });
+    match () {
+        () if !joined && (trusted || words.len() == run.len()) => Some(row),
+        () => (words.len() == n).then_some(words),
+    }
+}
+
+/// The cells where one blank before every column is enough, because each cell begins where the dashes begin or ends
+/// where they end.
+fn anchored(chars: &[char], columns: &[(usize, usize)]) -> Option<Vec<String>> {
+    let row = ruled(chars, columns, 1)?;
+    let blank = |i: usize| chars.get(i).is_none_or(|c| c.is_whitespace());
+    let held = |n: usize| {
+        let (start, end) = columns[n];
+        row[n].is_empty() || !blank(start) || (end > 0 && !blank(end - 1) && blank(end))
+    };
+    (0..columns.len()).all(held).then_some(row)
 }
 
 /// The cells where every gap of the ruler is blank in the line too: all of it, or so many characters at its end.

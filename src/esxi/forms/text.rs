@@ -47,6 +47,21 @@ pub fn lines(text: &str) -> Vec<Line<'_>> {
     out
 }
 
+/// A line with blanks up to every eighth character in the place of each tab, as terminals show it.
+pub fn expanded(line: &str) -> std::borrow::Cow<'_, str> {
+    if !line.contains('\t') {
+        return line.into();
+    }
+    let mut out = String::with_capacity(line.len() + 16);
+    let mut width = 0;
+    for c in line.chars() {
+        let count = if c == '\t' { 8 - width % 8 } else { 1 };
+        width += count;
+        out.extend(std::iter::repeat_n(if c == '\t' { ' ' } else { c }, count));
+    }
+    out.into()
+}
+
 /// A run of text in a line: where it starts and ends, in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {

@@ -1,12 +1,26 @@
 //! Whether a text is an error that the command itself printed, told by the text alone: exit codes and standard
 //! error are often not known.
 
-use crate::esxi::failure::{Class, Failure, failure};
+use super::family::Invocation;
+use crate::esxi::failure::{Class, Failure, failure, incomplete};
 use crate::esxi::forms::text::{label, lines};
 use crate::esxi::output::Output;
 
+/// Programs that print what is in files: whatever stands there is no error of theirs.
+const PRINTERS: [&str; 16] = [
+    "cat", "tail", "head", "grep", "egrep", "fgrep", "zcat", "zgrep", "less", "more", "dmesg", "sed", "awk", "strings",
+    "echo", "printf",
+];
+
 /// A failure that nothing else can be mistaken for.
-pub fn reported(output: &Output, filtered: bool) -> Option<Failure> {
+pub fn reported(output: &Output, invocation: &Invocation) -> Option<Failure> {
+    let filtered = invocation.filtered();
+    if let Some(found) = of_program(output, &invocation.program) {
+        return Some(found);
+    }
+    if PRINTERS.contains(&invocation.program.as_str()) && output.code == 0 {
+        return None;
+    }
     let both = format!("{}\n{}", output.stdout, output.stderr);
     let make = |class, message: &str| Some(Failure { class, message: message.trim().to_owned() });
     for line in both.lines().map(str::trim) {
@@ -51,7 +65,7 @@ pub fn reported(output: &Output, filtered: bool) -> Option<Failure> {
         return failure(&unindented).map(joined);
     }
     if first.trim_start().starts_with("Usage: ") && text.contains("cmd") {
-        return make(Class::UsageText, "the command was incomplete: it printed its usage");
+        return make(Class::UsageText, &incomplete(first));
     }
     let said = |l: &str| low_starts(l, STARTS) || low_has(l, PARTS);
     if text.trim().is_empty()
@@ -69,6 +83,80 @@ pub fn reported(output: &Output, filtered: bool) -> Option<Failure> {
             class => class,
         };
         return Some(Failure { class, message: found.message });
+    }
+    None
+}
+
+/// What the shell and the system say, word by word, at the end of a line.
+const SYSTEM: [&str; 20] = [
+    "Permission denied",
+    "No such file or directory",
+    "Device or resource busy",
+    "No space left on device",
+    "Is a directory",
+    "Not a directory",
+    "Read-only file system",
+    "Input/output error",
+    "Operation not permitted",
+    "Cannot allocate memory",
+    "File exists",
+    "Directory not empty",
+    "Invalid argument",
+    "Bad file descriptor",
+    "Function not implemented",
+    "Connection refused",
+    "Connection timed out",
+    "Network is unreachable",
+    "No route to host",
+    "Text file busy",
+];
+
+/// What the program itself, or the shell in its place, says: `cp: can't open 'x': Device or resource busy`,
+/// `esxcli: command not found`, `Segmentation fault`, `Suspend failed`.
+fn of_program(output: &Output, program: &str) -> Option<Failure> {
+    let text = if output.stdout.trim().is_empty() { &output.stderr } else { &output.stdout };
+    let all: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).take(400).collect();
+    let (first, last) = (*all.first()?, *all.last()?);
+    let make = |class, message: String| Some(Failure { class, message });
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let died =
+        ["Segmentation fault", "Killed", "Out of memory", "Bus error", "Aborted", "Terminated", "Illegal instruction"];
+    let bare = first.split(" (core dumped)").next().unwrap_or(first).trim_end_matches('.');
+    if all.len() == 1 && died.contains(&bare) {
+        return make(Class::Crashed, first.to_owned());
+    }
+    if let Some((who, rest)) = first.split_once(": ")
+        && !who.is_empty()
+        && who.rsplit('/').next() == Some(name)
+    {
+        if all.len() == 1 && ["not found", "command not found"].contains(&rest) {
+            return make(Class::NotFound, first.to_owned());
+        }
+        let system = |l: &str| SYSTEM.iter().any(|s| l.ends_with(s));
+        let own = |l: &str| l.split_once(": ").is_some_and(|(w, _)| w.rsplit('/').next() == Some(name));
+        let option = low_starts(rest, &["invalid option", "unrecognized option", "unknown option", "option requires"]);
+        if option || all.iter().all(|l| own(l)) && all.iter().all(|l| system(l) || low_has(l, &["can't ", "cannot "])) {
+            let class = if option { Class::Usage } else { class_of(first) };
+            let said = if option { &all[..1] } else { &all[..all.len().min(20)] };
+            return make(class, said.join(" "));
+        }
+    }
+    if name == "vim-cmd" {
+        // `Powering on VM:` and what became of it.
+        let acts =
+            ["suspend", "power on", "power off", "reset", "shutdown", "reboot", "revert", "destroy", "unregister"];
+        let failed = |l: &str| {
+            let low = l.to_ascii_lowercase();
+            acts.iter().any(|a| low.strip_prefix(a).is_some_and(|r| r.starts_with(" failed")))
+        };
+        if all.len() <= 3 && failed(last) && !last.contains('{') {
+            return make(Class::Fault, last.to_owned());
+        }
+        let said = ["operation timed out", "failed to login: ", "not connected", "operation failed"];
+        if all.len() <= 2 && low_starts(first, &said) {
+            let class = if low_starts(first, &["failed to login"]) { Class::Login } else { Class::Fault };
+            return make(class, all.join(" "));
+        }
     }
     None
 }
@@ -150,8 +238,12 @@ const STARTS: &[&str] = &[
     "device or resource busy",
     "memoryerror",
     "maintenance mode is already",
-    "(vim.",
-    "(vmodl.",
+    "(vim.fault.",
+    "(vmodl.fault.",
+    "operation timed out",
+    "http error ",
+    "out of memory",
+    "segmentation fault",
     "vim.fault",
     "vmodl.fault",
     "unexpected ",
@@ -253,17 +345,29 @@ fn shell(line: &str) -> bool {
         && ["not found", "Permission denied", "No such file or directory"].iter().any(|w| rest.ends_with(w))
 }
 
-/// A fault as pyVmomi prints it: `(vim.fault.NotFound) {`.
+/// A fault as pyVmomi prints it: `(vim.fault.NotFound) {`, perhaps behind what the command was about to do
+/// (`Powering on VM:`, `Reset failed: (vim.fault...) {`).
 fn dumped(text: &str) -> Option<Failure> {
-    let first = text.lines().map(str::trim).find(|l| !l.is_empty())?;
-    let name = first.strip_prefix('(')?.split_once(')')?.0;
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty()).take(3);
+    let opens = lines.find(|l| l.ends_with('{') || l.contains(['=', ',']) || l.starts_with('('))?;
+    let behind = &opens[opens.find('(')?..];
+    let before = &opens[..opens.len() - behind.len()];
+    if !(before.is_empty() || before.trim_end().ends_with(':') && !before.contains('=')) {
+        return None;
+    }
+    let name = behind.strip_prefix('(')?.split_once(')')?.0;
     if !name.contains(".fault.") {
         return None;
     }
-    let said = text.lines().map(str::trim).find_map(|l| {
-        let value = l.strip_prefix("msg = ")?.trim_end_matches(',').trim_matches(['"', '\'']);
-        (!value.is_empty() && value != "<unset>" && value != "None").then(|| value.to_owned())
-    });
+    let value = |key: &str| {
+        text.lines().map(str::trim).find_map(|l| {
+            let value = l.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim().trim_end_matches(',').trim_end();
+            // Quotes inside are not escaped: only the outermost pair goes.
+            let bare = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(value);
+            (!bare.is_empty() && bare != "<unset>" && bare != "None").then(|| bare.to_owned())
+        })
+    };
+    let said = value("msg").or_else(|| value("reason"));
     Some(Failure { class: Class::Fault, message: said.map_or_else(|| name.to_owned(), |s| format!("{name}: {s}")) })
 }
 

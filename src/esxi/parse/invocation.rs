@@ -17,6 +17,11 @@ enum Token {
 
 /// Takes a command line apart. Of several commands one after the other the last one counts.
 pub fn invocation(command: &str) -> Invocation {
+    invocations(command).pop().unwrap_or_default()
+}
+
+/// All commands of a command line that run one after the other (`a; b`, `a && b`).
+pub fn invocations(command: &str) -> Vec<Invocation> {
     let mut commands: Vec<Vec<Vec<String>>> = vec![vec![Vec::new()]];
     let (mut skip, mut other) = (false, false);
     for token in tokens(command) {
@@ -37,18 +42,24 @@ pub fn invocation(command: &str) -> Invocation {
             Token::Next | Token::Or => commands.push(vec![Vec::new()]),
         }
     }
-    let mut parts = commands.into_iter().rev().find(|c| c.iter().any(|p| !p.is_empty())).unwrap_or_default();
+    commands.into_iter().filter(|c| c.iter().any(|p| !p.is_empty())).flat_map(taken_apart).collect()
+}
+
+/// The commands of one pipe: several where its first word is a whole command line.
+fn taken_apart(mut parts: Vec<Vec<String>>) -> Vec<Invocation> {
     parts.retain(|p| !p.is_empty());
     if parts.is_empty() {
-        return Invocation::default();
+        return Vec::new();
     }
     let first = unwrapped(parts.remove(0));
     // `ssh host "esxcli ... | grep x"`: one word that is a whole command line.
     if let [whole] = first.as_slice()
         && whole.contains(char::is_whitespace)
     {
-        let mut inner = invocation(whole);
-        inner.filters.extend(parts);
+        let mut inner = invocations(whole);
+        if let Some(last) = inner.last_mut() {
+            last.filters.extend(parts);
+        }
         return inner;
     }
     let mut words = first.into_iter();
@@ -57,7 +68,7 @@ pub fn invocation(command: &str) -> Invocation {
         Some((folder, name)) if !folder.ends_with("init.d") => name.to_owned(),
         _ => program,
     };
-    Invocation { program, args: words.collect(), filters: parts }
+    vec![Invocation { program, args: words.collect(), filters: parts }]
 }
 
 /// Words without what stands in front of a command: variables, `time`, `sudo`, `ssh host`, prompts.

@@ -2,10 +2,35 @@
 //! seconds of `time`.
 
 use super::family::Invocation;
+use super::invocation::Esxcli;
+use super::paste::{self, Numbered};
 
-/// The text without what stands around it, with the same line numbers: lines that are taken out become blank.
-pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
-    let mut lines: Vec<String> = plain(&unspaced(text)).lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
+/// A text to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The lines that the command printed.
+    pub text: String,
+    /// For each of them its 1-based number in what was given.
+    pub numbers: Vec<usize>,
+}
+
+/// The text without what stands around it and what a copy did to its lines.
+pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> Prepared {
+    let esxcli = matches!(invocation.program.as_str(), "esxcli" | "localcli" | "esxcli.py");
+    let own = esxcli && {
+        let asked = Esxcli::new(&invocation.args);
+        asked.formatter.is_none() && asked.name() != "system welcomemsg get"
+    };
+    let text = paste::plain(text);
+    let text = if own { paste::unescaped(&text).unwrap_or(text) } else { text };
+    let mut all: Vec<Numbered> =
+        text.lines().enumerate().map(|(n, l)| (n + 1, l.trim_end_matches('\r').to_owned())).collect();
+    paste::unframed(&mut all);
+    if own {
+        // Numbers and times also stand in front of prompts.
+        paste::restored(&mut all, &invocation.filters);
+    }
+    let (numbers, mut lines): (Vec<usize>, Vec<String>) = all.into_iter().unzip();
     // The prompt with the command (some copies have it twice), and its further lines when the terminal broke it.
     for _ in 0..2 {
         let Some(at) = lines.iter().position(|l| !l.trim().is_empty()) else { break };
@@ -44,36 +69,11 @@ pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> String {
     }
     let mut out = lines.join("\n");
     out.push('\n');
-    out
-}
-
-/// Text without the invisible characters that web pages put into copies: blanks that do not break, widthless ones.
-fn unspaced(text: &str) -> String {
-    text.chars()
-        .filter(|c| !matches!(c, '\u{feff}' | '\u{200b}' | '\u{200c}' | '\u{200d}' | '\u{2060}'))
-        .map(|c| if c == '\u{a0}' { ' ' } else { c })
-        .collect()
+    Prepared { text: out, numbers }
 }
 
 fn squeezed(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
-}
-
-/// Text without the escape sequences of a terminal, and with lines that were overwritten kept as they ended.
-fn plain(text: &str) -> String {
-    if !text.contains('\u{1b}') {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '\u{1b}' {
-            out.push(c);
-        } else if chars.next_if_eq(&'[').is_some() {
-            while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
-        }
-    }
-    out
 }
 
 /// What was typed behind a prompt, when this line is one; the command alone counts too.
@@ -140,7 +140,7 @@ mod tests {
     use crate::esxi::parse::invocation::invocation;
 
     fn ready(command: &str, text: &str) -> String {
-        prepared(&invocation(command), command, text).trim().to_owned()
+        prepared(&invocation(command), command, text).text.trim().to_owned()
     }
 
     #[test]

@@ -110,7 +110,10 @@ fn every_printed_word_arrives_and_every_row_counts() {
 #[test]
 fn damaged_copies_read_as_the_original() {
     type Damage = (&'static str, fn(&Recorded) -> String);
-    let damages: [Damage; 10] = [
+    fn each(f: &Recorded, change: impl Fn(usize, &str) -> String) -> String {
+        f.text.lines().enumerate().map(|(n, l)| change(n, l) + "\n").collect()
+    }
+    let damages: [Damage; 32] = [
         ("crlf", |f| f.text.replace('\n', "\r\n")),
         ("a blank in front of each line", |f| f.text.lines().map(|l| format!(" {l}\n")).collect()),
         ("four blanks in front of each line", |f| f.text.lines().map(|l| format!("    {l}\n")).collect()),
@@ -121,6 +124,47 @@ fn damaged_copies_read_as_the_original() {
         ("an old prompt in front", |f| format!("~ # {}\n{}~ # \n", f.command, f.text)),
         ("blanks of a web page", |f| format!("\u{feff}{}", f.text.replace("  ", "\u{a0}\u{a0}"))),
         ("blank lines around it", |f| format!("\n\n{}\n\n", f.text)),
+        ("a mail's quotation", |f| each(f, |_, l| format!("> {l}"))),
+        ("a quotation twice", |f| each(f, |_, l| format!("> > {l}"))),
+        ("a bar in front", |f| each(f, |_, l| format!("| {l}"))),
+        ("numbers of lines", |f| each(f, |n, l| format!("{:>6}\t{l}", n + 1))),
+        ("numbers with a colon", |f| each(f, |n, l| format!("{:>3}: {l}", n + 1))),
+        ("times", |f| each(f, |n, l| format!("2026-01-02T03:04:{:02}.123Z {l}", n % 60))),
+        ("times in brackets", |f| each(f, |n, l| format!("[2026-01-02 03:04:{:02}] {l}", n % 60))),
+        ("a blank line between every two", |f| each(f, |_, l| format!("{l}\n"))),
+        ("a fence", |f| format!("```text\n{}```\n", f.text)),
+        ("tags", |f| format!("<pre><code>{}</code></pre>\n", f.text)),
+        ("tags on lines of their own", |f| format!("<pre>\n{}</pre>\n", f.text)),
+        ("words for characters", |f| {
+            f.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace("  ", "&nbsp; ")
+        }),
+        ("line ends of a page", |f| each(f, |_, l| format!("{l}<br>")) + "&nbsp;<br>\n"),
+        ("widthless characters", |f| each(f, |_, l| format!("\u{200b}{l}\u{200e}"))),
+        ("a log of script", |f| {
+            format!("Script started on 2026-01-02 03:04:05\n{}Script done on 2026-01-02 03:05:00\n", f.text)
+        }),
+        ("colours", |f| format!("\u{1b}[1m{}\u{1b}[0m", f.text)),
+        ("colours without their escape", |f| format!("[01;32m{}[0m\n", f.text)),
+        ("a window's title", |f| format!("\u{1b}]0;root@esx1:~\u{7}{}", f.text)),
+        ("longer dashes", |f| {
+            let ruler = |l: &str| l.contains("--") && l.chars().all(|c| c == '-' || c == ' ');
+            each(f, |_, l| if ruler(l) { l.replace("---", "\u{2014}").replace("--", "\u{2013}") } else { l.to_owned() })
+        }),
+        ("one line of a log", |f| match f.text.lines().count() {
+            0..3 => f.text.clone(),
+            _ => format!("\"{}\"", f.text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")),
+        }),
+        ("items of a list", |f| each(f, |_, l| format!("  \"{}\",", l.replace('\\', "\\\\").replace('"', "\\\"")))),
+        ("a session around it", |f| {
+            format!(
+                "root@esx1's password:\nThe time and date of this login have been sent to the system logs.\n\n\
+                 WARNING:\n   All commands run on the ESXi shell are logged and may be included in\n   \
+                 support bundles. Do not provide passwords directly on the command line.\n   \
+                 Most tools can prompt for secrets or accept them from standard input.\n\n\
+                 [root@esx1:~] {}\n{}[root@esx1:~] exit\nConnection to esx1 closed.\n",
+                f.command, f.text
+            )
+        }),
     ];
     let mut wrong = Vec::new();
     for f in fixtures() {
@@ -137,6 +181,72 @@ fn damaged_copies_read_as_the_original() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Cells of tables whose blanks a page made one: never another answer than the original's.
+#[test]
+fn tables_survive_lost_blanks_or_are_refused() {
+    let (mut right, mut refused, mut wrong) = (0, 0, Vec::new());
+    for f in fixtures().into_iter().filter(|f| !f.command.contains("--") && !f.command.contains('|')) {
+        let ruler = |l: &str| l.contains("--") && l.chars().all(|c| c == '-' || c == ' ');
+        if f.text.lines().filter(|l| ruler(l)).count() != 1 || f.text.lines().count() > 400 {
+            continue;
+        }
+        let whole = answer(&f.command, &f.text).unwrap();
+        let flat: String = f.text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect();
+        match answer(&f.command, &flat) {
+            Ok(got) if got == whole => right += 1,
+            Ok(got) => wrong.push(format!("{}: {got}\nnot {whole}", f.name)),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong, {right} right, {refused} refused\n{}", wrong.len(), wrong.join("\n"));
+    assert!(right > refused, "{right} right, {refused} refused");
+}
+
+/// Tables of known commands without their ruler, in the frames of other tables, and with lines left out.
+#[test]
+fn tables_survive_other_frames() {
+    let mut wrong = Vec::new();
+    let mut unruled = 0;
+    for f in fixtures().into_iter().filter(|f| !f.command.contains("--") && !f.command.contains('|')) {
+        let ruler = |l: &str| l.contains("--") && l.chars().all(|c| c == '-' || c == ' ');
+        let lines: Vec<&str> = f.text.lines().collect();
+        if lines.iter().filter(|l| ruler(l)).count() != 1 || !ruler(lines.get(1).copied().unwrap_or_default()) {
+            continue;
+        }
+        let whole = answer(&f.command, &f.text).unwrap();
+        let rows = whole.as_array().unwrap();
+        if rows.is_empty() {
+            continue;
+        }
+        let cells = |row: &Value| {
+            row.as_object().unwrap().values().map(|c| c.as_str().unwrap()).collect::<Vec<_>>().join(" | ")
+        };
+        if !f.text.contains('|') {
+            let keys: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
+            let markdown = format!("| {} |\n|{}\n", keys.join(" | "), "---|".repeat(keys.len()));
+            let markdown = markdown + &rows.iter().map(|r| format!("| {} |\n", cells(r))).collect::<String>();
+            if answer(&f.command, &markdown) != Ok(whole.clone()) {
+                wrong.push(format!("{} as markdown: {:?}", f.name, answer(&f.command, &markdown)));
+            }
+        }
+        let mut elided = lines.clone();
+        elided.insert(2, "...");
+        elided.push("<snip>");
+        let elided = elided.join("\n");
+        if answer(&f.command, &elided) != Ok(whole.clone()) {
+            wrong.push(format!("{} elided: {:?}", f.name, answer(&f.command, &elided)));
+        }
+        let bare: String = lines.iter().filter(|l| !ruler(l)).map(|l| format!("{l}\n")).collect();
+        match answer(&f.command, &bare) {
+            Ok(got) if got != whole => wrong.push(format!("{} without a ruler: {got}\nnot {whole}", f.name)),
+            Ok(_) => unruled += 1,
+            Err(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(unruled > 10, "{unruled}");
 }
 
 /// All leaves with their labels, without the nesting.

@@ -16,7 +16,7 @@ use crate::esxi::forms::text::{label, lines, pieces};
 use crate::esxi::forms::{FormError, Shape, blocks, csv, keyvalue, xml};
 use filter::Filter;
 use known::{Form, Known};
-use shape::{bare, blocks_json, refuse, rows_json, table_json};
+use shape::{bare, blocks_json, has_headings, refuse, rows_json, table_json, unheaded};
 
 /// Reads an answer of esxcli.
 ///
@@ -96,7 +96,14 @@ fn table(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         return Ok(value);
     }
     if !ask.filter.cuts() {
-        return refuse(text, "no ruler of dashes under a heading line");
+        // Copies that lost the ruler (it makes a heading of the line above on many sites), or both.
+        return match () {
+            () if has_headings(text, must, headings) => Ok(rows_json(text, must, headings, false)),
+            () => match unheaded(text, headings) {
+                Some(rows) => Ok(rows),
+                None => refuse(text, "no ruler of dashes under a heading line"),
+            },
+        };
     }
     let labels = lines(text).iter().filter(|l| l.indent > 0 && label(l.body).is_some()).count();
     if labels > 0 && labels == lines(text).len() {
@@ -131,6 +138,15 @@ fn block(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
     if begins_failed(text) {
         return refuse(text, "a sentence, where the command prints labels");
     }
+    // Only the heading was copied, a name.
+    if known.form == Form::Block
+        && let [only] = lines(text).as_slice()
+        && label(only.body).is_none()
+        && (known.must.contains(&"Name") && only.body.split_whitespace().count() <= 3)
+    {
+        let only = blocks::Block { heading: Some(only.body.to_owned()), ..blocks::Block::default() };
+        return Ok(blocks_json(vec![only], ask.many(), false));
+    }
     let headed = match known.form {
         Form::Blocks => Some(true),
         Form::Record | Form::Records => Some(false),
@@ -148,8 +164,9 @@ fn block(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         if headings_only && (ask.filter == Filter::Cells || known.form != Form::Blocks) {
             return Ok(bare(text));
         }
-    } else if let Some(first) = found.first()
-        && !known.must.iter().all(|m| first.entries.contains_key(*m))
+    } else if !found.is_empty()
+        // Of the first block a copy can have left lines out.
+        && !found.iter().any(|b| known.must.iter().all(|m| b.entries.contains_key(*m)))
     {
         return refuse(text, "not the labels of this command");
     }

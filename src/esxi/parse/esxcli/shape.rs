@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::esxi::forms::FormError;
 use crate::esxi::forms::blocks::{Block, Entry};
-use crate::esxi::forms::table::{Table, is_ruler, laid, tables};
-use crate::esxi::forms::text::{Piece, label, lines, pieces};
+use crate::esxi::forms::spread::{self, Sheet};
+use crate::esxi::forms::table::{Table, is_ruler, known_tables, laid};
+use crate::esxi::forms::text::{Piece, expanded, label, lines, pieces};
 
 /// The error that a text is not what was expected, with its first line.
 pub fn refuse<T>(text: &str, problem: &'static str) -> Result<T, FormError> {
@@ -27,7 +28,7 @@ pub fn bare(text: &str) -> Value {
 /// A table, and its headings. Several tables with the same headings are one; others become an array of objects with
 /// `_heading` and `rows`.
 pub fn table_json(text: &str, cut: bool, known: &[&[&str]]) -> Result<(Value, Vec<String>), FormError> {
-    let mut all = tables(text, cut)?;
+    let mut all = known_tables(text, cut, known)?;
     let headings = all.first().map(|t| t.headings.clone()).unwrap_or_default();
     if all.iter().all(|t| t.headings == headings && t.title.is_none()) {
         let rows = all.into_iter().flat_map(|t| t.rows).collect();
@@ -78,19 +79,91 @@ fn object(headings: &[String], row: Vec<String>) -> Value {
     Value::Object(map)
 }
 
+/// The heading line that a first line is, when it has all the headings that the command prints, and where each stands.
+/// Runs of blanks in it can be one blank where the whole line is known.
+fn heading_line(text: &str, must: &[&str], known: &[&[&str]]) -> Option<(Vec<String>, Vec<(usize, usize)>)> {
+    let line = lines(text).into_iter().next()?;
+    if let Some(headings) = spread::spelled(line.raw, known).filter(|h| h.len() > 1) {
+        let places = spread::placed(line.raw, &headings)?;
+        return Some((headings, places));
+    }
+    let first = pieces(line.raw);
+    let heads = |m: &&str| first.iter().any(|p| p.text == *m);
+    (first.len() > 1 && !must.is_empty() && first[0].text == must[0] && must.iter().all(heads))
+        .then(|| first.iter().map(|p| (p.text.clone(), (p.start, p.end))).unzip())
+}
+
+/// Whether rows without a ruler begin with the heading line of the command.
+pub fn has_headings(text: &str, must: &[&str], known: &[&[&str]]) -> bool {
+    heading_line(text, must, known).is_some()
+}
+
+/// Rows under a heading line whose ruler is missing.
+fn under(text: &str, headings: &[String], places: &[(usize, usize)]) -> Option<Value> {
+    let all: Vec<_> = lines(text).into_iter().skip(1).filter(|l| !is_ruler(l.raw)).collect();
+    let n = headings.len();
+    let mut rows: Vec<Option<Vec<String>>> = Vec::new();
+    for line in &all {
+        let run = pieces(&expanded(line.raw));
+        let joined = |row: &Vec<String>| {
+            run.len() < n
+                && run.iter().any(|p| {
+                    let at = row.iter().position(|c| *c == p.text).unwrap_or(0);
+                    p.text.contains(' ') && places.get(at + 1).is_some_and(|next| p.end > next.0)
+                })
+        };
+        rows.push(laid(&run, places).filter(|row| !joined(row)));
+    }
+    let mut sheet = Sheet::new(headings, None, false);
+    rows.iter().flatten().for_each(|row| sheet.learn(row));
+    let open: Vec<_> = all.iter().zip(&rows).filter(|(_, r)| r.is_none()).map(|(l, _)| spread::words(l.raw)).collect();
+    let mut found = sheet.rows(&open).into_iter();
+    let rows = rows.into_iter().map(|row| row.or_else(|| found.next().flatten()));
+    rows.map(|row| row.map(|row| object(headings, row))).collect::<Option<Vec<_>>>().map(Value::Array)
+}
+
+/// Rows without heading line and ruler, under the one known heading line whose kinds of values all cells have.
+pub fn unheaded(text: &str, known: &[&[&str]]) -> Option<Value> {
+    let all: Vec<_> = lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| spread::words(l.raw)).collect();
+    let mut fit: Option<(i32, Vec<Value>)> = None;
+    let mut alike = false;
+    for headings in known {
+        let headings: Vec<String> = headings.iter().map(|h| (*h).to_owned()).collect();
+        let mut sheet = Sheet::new(&headings, None, false);
+        let Some(rows) = sheet.rows(&all).into_iter().collect::<Option<Vec<_>>>() else { continue };
+        // Every row has most of its cells, and of at least two of them it is known that they belong there.
+        let kinds: Option<Vec<i32>> = rows
+            .iter()
+            .map(|row| {
+                let empty = row.iter().filter(|c| c.is_empty()).count();
+                Some(sheet.kinds(row)).filter(|k| *k >= 2 && empty * 3 <= row.len()).map(|k| k * 2 - empty as i32)
+            })
+            .collect();
+        let Some(score) = kinds.map(|k| k.iter().sum::<i32>()) else { continue };
+        alike = fit.as_ref().is_some_and(|(best, _)| *best == score);
+        if fit.as_ref().is_none_or(|(best, _)| score > *best) {
+            fit = Some((score, rows.into_iter().map(|row| object(&headings, row)).collect()));
+        }
+    }
+    fit.filter(|_| !alike).map(|(_, rows)| Value::Array(rows))
+}
+
 /// Rows without a ruler, as a filter leaves them: two or more blanks part the cells. A first line that has all the
 /// headings that the command prints is the heading line; otherwise the known heading line with as many headings.
 pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> Value {
-    let all: Vec<Vec<Piece>> =
-        lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| pieces(l.raw)).filter(|p| !p.is_empty()).collect();
-    let Some((first, rest)) = all.split_first() else { return Value::Array(Vec::new()) };
-    let heads = |m: &&str| first.iter().any(|p| p.text == *m);
-    if first.len() > 1 && !must.is_empty() && first[0].text == must[0] && must.iter().all(heads) {
-        let columns: Vec<(usize, usize)> = first.iter().map(|p| (p.start, p.end)).collect();
-        let headings: Vec<String> = first.iter().map(|p| p.text.clone()).collect();
-        return rest.iter().filter_map(|run| laid(run, &columns)).map(|row| object(&headings, row)).collect();
+    if let Some((headings, places)) = heading_line(text, must, known)
+        && let Some(rows) = under(text, &headings, &places)
+    {
+        return rows;
     }
     if words && let Some(found) = spaced(text) {
+        return found;
+    }
+    let all: Vec<Vec<Piece>> =
+        lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| pieces(l.raw)).filter(|p| !p.is_empty()).collect();
+    if !all.iter().all(|run| fitting(run.len(), known).is_some())
+        && let Some(found) = unheaded(text, known)
+    {
         return found;
     }
     let row = |run: &Vec<Piece>| {
