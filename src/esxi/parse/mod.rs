@@ -71,23 +71,18 @@ pub enum ParseError {
 pub fn parse(command: &str, output: &Output) -> Result<Parsed, ParseError> {
     let invocation = invocation::invocation(command);
     let esxcli = matches!(invocation.program.as_str(), "esxcli" | "localcli" | "esxcli.py");
-    let family = tools::FAMILIES.iter().find(|f| (f.matches)(&invocation));
-    if !esxcli && family.is_none() {
-        return Err(ParseError::UnknownCommand(invocation.program));
+    if !esxcli {
+        return tools::parsed(command, &invocation, output);
     }
     let text = prepare::prepared(&invocation, command, &output.stdout);
     let output = Output { stdout: text, ..output.clone() };
-    if esxcli && let Some(help) = esxcli::help::asked(&invocation, &output.stdout) {
+    if let Some(help) = esxcli::help::asked(&invocation, &output.stdout) {
         return Ok(Parsed::Answer(help));
     }
     if let Some(failed) = errors::reported(&output, invocation.filtered()) {
         return Ok(Parsed::Failed(failed));
     }
-    let read = match family {
-        Some(family) if !esxcli => (family.read)(&invocation, &output.stdout),
-        _ => esxcli::read(&invocation, &output.stdout),
-    };
-    match read {
+    match esxcli::read(&invocation, &output.stdout) {
         Ok(value) => Ok(Parsed::Answer(value)),
         Err(error) => match errors::sentence(&output.stdout) {
             Some(failed) => Ok(Parsed::Failed(failed)),

@@ -50,17 +50,23 @@ const VMKNIC: Sheet = Sheet {
     ]],
 };
 
-/// `esxcfg-nics -l`.
+const BOOL: &str = r"(?i:true|false|yes|no|N/A)";
+
+/// `esxcfg-nics -l`, and `-e` of hosts with NSX (not verified on a host).
 const NICS: Sheet = Sheet {
     columns: &[
         col("Name", WORD),
         opt("PCI", PCI),
         opt("Driver", WORD),
-        col("Link", r"Up|Down|N/A"),
+        opt("Link", r"Up|Down|N/A"),
         opt("Speed", r"\d+ ?[GM]bps|N/A|Auto"),
         opt("Duplex", r"Full|Half|N/A|Auto"),
         opt("MAC Address", MAC),
         opt("MTU", r"\d+|N/A"),
+        opt("ENS Capable", BOOL),
+        opt("ENS Driven", BOOL),
+        opt("INTR Capable", BOOL),
+        opt("INTR Enabled", BOOL),
         opt("Description", REST),
     ],
     sets: &[&["Name", "PCI", "Driver", "Link", "Speed", "Duplex", "MAC Address", "MTU", "Description"]],
@@ -154,7 +160,8 @@ pub fn vmknic(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `esxcfg-nics`: the table of `-l`, else what was said.
 pub fn nics(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    if asks(run, "--list", 'l') { sheet(&NICS, run, text) } else { text::sentences(run, text) }
+    let table = text::lines(run, text).first().is_some_and(|l| NICS.is_heading(l.text));
+    if asks(run, "--list", 'l') || table { sheet(&NICS, run, text) } else { text::sentences(run, text) }
 }
 
 /// `esxcfg-vswitch -l`: an array of switches in the printed order, each with its columns and an array of its port
@@ -197,14 +204,28 @@ pub fn vswitch(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `esxcfg-route`: the routes of `-l` with the line above their table left out; the default gateway otherwise.
 pub fn route(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    if !asks(run, "--list", 'l') {
-        return text::sentences(run, text);
+    let table = text::lines(run, text).iter().take(2).any(|l| ROUTE.is_heading(l.text));
+    if !asks(run, "--list", 'l') && !table {
+        return gateways(run, text);
     }
     let lines: Vec<Line> = text::lines(run, text)
         .into_iter()
         .filter(|l| !(l.body().ends_with(':') && l.body().contains("outes")))
         .collect();
     ROUTE.read(&lines, run.filtered()).map(Value::Array)
+}
+
+/// `VMkernel default gateway is ADDRESS`, with IPv6 a second line: an object keyed by the words in front.
+fn gateways(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    let lines = text::lines(run, text);
+    let pair = |l: &Line| l.body().split_once(" is ").map(|(a, b)| (format!("{a} is"), b.trim().to_owned()));
+    let pairs: Option<Vec<_>> = lines.iter().map(pair).collect();
+    match pairs {
+        Some(pairs) if !pairs.is_empty() && lines.iter().all(|l| l.body().contains("gateway is ")) => {
+            Ok(Value::Object(pairs.into_iter().map(|(k, v)| (k, v.into())).collect()))
+        }
+        _ => text::sentences(run, text),
+    }
 }
 
 /// `esxcfg-advcfg`: `Value of NAME is VALUE` becomes an object; `-l` rows of path, type and description.
