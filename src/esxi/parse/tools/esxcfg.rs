@@ -52,21 +52,33 @@ const VMKNIC: Sheet = Sheet {
 
 const BOOL: &str = r"(?i:true|false|yes|no|N/A)";
 
-/// `esxcfg-nics -l`, and `-e` of hosts with NSX (not verified on a host).
+/// `esxcfg-nics -e` of hosts with NSX (not verified on a host).
+const ENS: Sheet = Sheet {
+    columns: &[
+        col("Name", WORD),
+        opt("Driver", WORD),
+        opt("ENS Capable", BOOL),
+        opt("ENS Driven", BOOL),
+        opt("ENS Unsupported", BOOL),
+        opt("INTR Capable", BOOL),
+        opt("INTR Enabled", BOOL),
+        opt("MAC Address", MAC),
+        opt("Description", REST),
+    ],
+    sets: &[],
+};
+
+/// `esxcfg-nics -l`.
 const NICS: Sheet = Sheet {
     columns: &[
         col("Name", WORD),
         opt("PCI", PCI),
         opt("Driver", WORD),
-        opt("Link", r"Up|Down|N/A"),
+        col("Link", r"Up|Down|N/A"),
         opt("Speed", r"\d+ ?[GM]bps|N/A|Auto"),
         opt("Duplex", r"Full|Half|N/A|Auto"),
         opt("MAC Address", MAC),
         opt("MTU", r"\d+|N/A"),
-        opt("ENS Capable", BOOL),
-        opt("ENS Driven", BOOL),
-        opt("INTR Capable", BOOL),
-        opt("INTR Enabled", BOOL),
         opt("Description", REST),
     ],
     sets: &[&["Name", "PCI", "Driver", "Link", "Speed", "Duplex", "MAC Address", "MTU", "Description"]],
@@ -160,8 +172,12 @@ pub fn vmknic(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `esxcfg-nics`: the table of `-l`, else what was said.
 pub fn nics(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    let table = text::lines(run, text).first().is_some_and(|l| NICS.is_heading(l.text));
-    if asks(run, "--list", 'l') || table { sheet(&NICS, run, text) } else { text::sentences(run, text) }
+    let lines = text::lines(run, text);
+    let headed = |sheet: &Sheet| lines.first().is_some_and(|l| sheet.is_heading(l.text));
+    if lines.first().is_some_and(|l| l.text.contains("ENS ")) && headed(&ENS) {
+        return sheet(&ENS, run, text);
+    }
+    if asks(run, "--list", 'l') || headed(&NICS) { sheet(&NICS, run, text) } else { text::sentences(run, text) }
 }
 
 /// `esxcfg-vswitch -l`: an array of switches in the printed order, each with its columns and an array of its port

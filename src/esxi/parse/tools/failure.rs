@@ -69,6 +69,11 @@ pub fn told(run: &Invocation, text: &str) -> Option<Failure> {
     if let Some(found) = shell(first).filter(|_| !content || lines.iter().all(|l| shell(l).is_some())) {
         return all(found);
     }
+    let crashed = lines.iter().position(|l| *l == "Traceback (most recent call last):");
+    if let Some(at) = crashed.filter(|at| !content || *at == 0 && lines.len() < 40) {
+        let last = lines.last().filter(|_| at + 1 < lines.len()).unwrap_or(&first);
+        return Some(Failure { class: Class::Crashed, message: joined(&[last]) });
+    }
     if content || LOOKING.contains(&name) {
         return if lines.iter().all(|l| own(name, l)) {
             all(class_of(first).unwrap_or(Class::Fault))
@@ -82,10 +87,6 @@ pub fn told(run: &Invocation, text: &str) -> Option<Failure> {
     if lines.iter().any(|l| l.starts_with("Connect to localhost failed") || l.starts_with("Failed to connect to hostd"))
     {
         return all(Class::HostdDown);
-    }
-    if let Some(at) = lines.iter().position(|l| *l == "Traceback (most recent call last):") {
-        let last = lines.last().filter(|_| at + 1 < lines.len()).unwrap_or(&first);
-        return Some(Failure { class: Class::Crashed, message: joined(&[last]) });
     }
     let asked = run.args.iter().any(|a| matches!(a.as_str(), "--help" | "-h" | "-?" | "help" | "-help"));
     if !asked && ["Usage:", "usage:", "USAGE:"].iter().any(|u| first.starts_with(u)) {
@@ -104,6 +105,8 @@ pub fn told(run: &Invocation, text: &str) -> Option<Failure> {
             .then(|| Failure { class: Class::Fault, message: joined(&lines) });
     }
     let message = match name {
+        // a question that was asked and answered
+        "partedUtil" if lines.iter().any(|l| l.contains("Fix/Ignore")) => None,
         "partedUtil" => from(&lines, |l| begins(l, PARTED) || l.contains(": No such file")),
         "vmkfstools" => only(&lines, vmkfstools),
         "vim-cmd" | "vmware-vim-cmd" => return vim_cmd(run, text, &lines),
@@ -273,7 +276,7 @@ fn class_of(text: &str) -> Option<Class> {
         Some(Class::Login)
     } else if has(&["permission denied", "access denied", "not permitted", "do not have permission"]) {
         Some(Class::PermissionDenied)
-    } else if has(&["connection refused", "connection failure", "connection timed out", "no route to host"]) {
+    } else if has(&["connection refused", "connection failure", "connection timed out", "no route to host", "connection closed by"]) {
         Some(Class::Connection)
     } else if has(&["invalid option", "unrecognized option", "unknown option", "requires an argument"]) {
         Some(Class::Usage)

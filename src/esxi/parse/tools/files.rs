@@ -225,6 +225,11 @@ pub fn tree(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if !lines.iter().any(|l| TREE.split(l.body()).is_some()) {
         return text::sentences(run, text);
     }
+    if run.program == "smbiosDump"
+        && let Some(value) = structures(&lines)
+    {
+        return Ok(value);
+    }
     let nodes = nest(&lines);
     if nodes.iter().all(|n| TREE.split(n.line.body()).is_none() && !n.under.is_empty()) {
         return TREE.read(&lines);
@@ -232,4 +237,37 @@ pub fn tree(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let mut map = Map::new();
     TREE.fill(&mut map, &nodes, 0);
     Ok(Value::Object(map))
+}
+
+/// `smbiosDump`: a structure is a line `Name: #handle` with deeper lines below it, in a paste that lost its indentation
+/// a name that ends with `Info` or its type. One is an object, several are an array; the line stands under `_heading`
+/// and as a label. What stands above the first one stays a heading of its own.
+fn structures(lines: &[Line]) -> Option<Value> {
+    const FORM: Labels = Labels { inner: &[], equals: false };
+    let begins = |n: usize| {
+        let line = &lines[n];
+        let Some((name, value)) = line.body().split_once(": #") else { return false };
+        let handle = !value.is_empty() && value.chars().all(|c| c.is_ascii_digit());
+        let named = name.ends_with(" Info") || name.contains("(Type ") || name.contains("(type ");
+        let above = lines.get(n + 1).is_some_and(|next| next.indent() > line.indent());
+        handle && (above || named)
+    };
+    let starts: Vec<usize> = (0..lines.len()).filter(|n| begins(*n)).collect();
+    let first = *starts.first()?;
+    let mut blocks = Vec::new();
+    for (n, start) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).copied().unwrap_or(lines.len());
+        let body = lines[*start].body();
+        let mut map = Map::from_iter([("_heading".to_owned(), Value::from(body))]);
+        if let Some((name, value)) = FORM.split(body) {
+            map.insert(name.to_owned(), value.into());
+        }
+        FORM.fill(&mut map, &nest(&lines[start + 1..end]), 1);
+        blocks.push(Value::Object(map));
+    }
+    if first > 0 {
+        let above = lines[..first].iter().map(Line::body).collect::<Vec<_>>().join("\n");
+        blocks.insert(0, Value::Object(Map::from_iter([("_heading".to_owned(), above.into())])));
+    }
+    Some(if blocks.len() == 1 { blocks.remove(0) } else { Value::Array(blocks) })
 }

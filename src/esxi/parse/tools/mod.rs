@@ -91,9 +91,19 @@ pub fn parsed(command: &str, run: &Invocation, output: &Output) -> Result<Parsed
         Ok(value) => Ok(Parsed::Answer(value)),
         Err(error) => match failure::sentence(&output.stdout) {
             Some(failed) => Ok(Parsed::Failed(failed)),
+            // what several commands on one line printed
+            None if several(command) => Ok(Parsed::Answer(
+                text::sentences(run, &output.stdout)
+                    .map_err(|error| ParseError::Form { command: command.trim().to_owned(), error })?,
+            )),
             None => Err(ParseError::Form { command: command.trim().to_owned(), error }),
         },
     }
+}
+
+/// Whether several commands stand on a line, one after the other.
+fn several(command: &str) -> bool {
+    shell_words::split(command).unwrap_or_default().iter().any(|w| w == "&&" || w.ends_with(';'))
 }
 
 /// Whether a word can be a program of a host at all: no option, no sentence, and none of the well-known programs that

@@ -223,6 +223,64 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
                 {"_1": "0000:01:00.1", "_2": "Network controller", "_3": "Maker Card", "_4": "vmnic1", "Class 0200": "8086:1521"}
             ]),
         ),
+        (
+            "smbiosDump | grep -A 9 Thing",
+            "  Thing Info: #11\n    Cache: #3\n    Inner:\n      A: 1\nThing Info: #12\n    Cache: #4\n",
+            json!([{"_heading": "Thing Info: #11", "Thing Info": "#11", "Cache": "#3", "Inner": {"A": "1"}},
+                {"_heading": "Thing Info: #12", "Thing Info": "#12", "Cache": "#4"}]),
+        ),
+        (
+            "vim-cmd vimsvc/license --show",
+            "[200] Asking...[200] Done, result is:\n   serial: 0-0\n   name: x y\n   total: 2\n   Properties:\n     [When] = 2025-12-12T16:40:29Z\n     [What] = <a: [b]>\n\n[200] End.\n",
+            json!({"_heading": "[200] Asking...[200] Done, result is:\n[200] End.", "serial": "0-0", "name": "x y", "total": "2",
+                "Properties": {"[When]": "2025-12-12T16:40:29Z", "[What]": "<a: [b]>"}}),
+        ),
+        (
+            "vim-cmd hostsvc/summary/scsilun",
+            "Device Type Vendor Model UUID Hba\nmpx.1 disk AB, AB Virtual S 0000000000766d68 vmhba0\n",
+            json!([{"Device": "mpx.1", "Type": "disk", "Vendor": "AB,", "Model": "AB Virtual S", "UUID": "0000000000766d68", "Hba": "vmhba0"}]),
+        ),
+        (
+            "vim-cmd hostsvc/net/hint",
+            "(vim.A) [\n(vim.B) {\na = <unset>,\n...\n...\nb = (vim.C) {\nc = \"d\",\n",
+            json!([{"_type": "vim.B", "a": "<unset>", "b": {"_type": "vim.C", "c": "d"}}]),
+        ),
+        (
+            "esxcfg-route",
+            "VMkernel default gateway is 10.0.0.1\n",
+            json!({"VMkernel default gateway is": "10.0.0.1"}),
+        ),
+        (
+            "esxcfg-nics -e",
+            "Name    Driver   ENS Capable   ENS Driven    MAC Address       Description\nvmnic9  abc      True          False         00:00:00:00:00:01 A card\n",
+            json!([{"Name": "vmnic9", "Driver": "abc", "ENS Capable": "True", "ENS Driven": "False",
+                "MAC Address": "00:00:00:00:00:01", "Description": "A card"}]),
+        ),
+        (
+            "vmkfstools -q a.vmdk",
+            "Disk a.vmdk is a Non-passthrough Raw Device Mapping\nMaps to: vml.0200\n",
+            json!({"_heading": "Disk a.vmdk is a Non-passthrough Raw Device Mapping", "Maps to": "vml.0200"}),
+        ),
+        (
+            "cat a.vmdk",
+            "# Disk DescriptorFile\nversion=1\ncreateType=\"x\"\n\nRW 41 SESPARSE \"a-s.vmdk\"\nddb.grain = \"8\"\n",
+            json!({"version": "1", "createType": "x", "ddb.grain": "8",
+                "_rows": [{"_1": "RW", "_2": "41", "_3": "SESPARSE", "_4": "a-s.vmdk"}]}),
+        ),
+        (
+            "ll",
+            "total 12\n-r-------T    1 root     root     29519380480 Apr  3 20:05 a:1\nlrwxrwxrwx    1 root     root            20 Apr  3 20:05 b -> a:1\n",
+            json!([{"total": "12"},
+                {"_1": "-r-------T", "_2": "1", "_3": "root", "_4": "root", "_5": "29519380480", "_6": "Apr  3 20:05", "_7": "a:1"},
+                {"_1": "lrwxrwxrwx", "_2": "1", "_3": "root", "_4": "root", "_5": "20", "_6": "Apr  3 20:05", "_7": "b -> a:1"}]),
+        ),
+        (
+            "cat /system/heaps/a-0x41/stats",
+            "A stats {\nName:x\nkind:K: 1 -> Any\n}\n",
+            json!({"_heading": "A stats", "Name": "x", "kind": "K: 1 -> Any"}),
+        ),
+        ("echo a; uname -a; vmware -v", "a\nVMkernel b\nVMware ESXi 8.0\n", json!(["a", "VMkernel b", "VMware ESXi 8.0"])),
+        ("printf 'A=%s\\n' 1", "A=1\nB=2\n", json!({"A": "1", "B": "2"})),
         ("cat /etc/vmware/esx.conf", "/a/b = \"x = y\"\n", json!({"/a/b": "x = y"})),
         ("reboot", "", json!("")),
     ] {
