@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::form_sheet::{Sheet, col, opt};
+use super::form_sheet::{Readers, Sheet, col, opt};
 use super::text::{self, Line, put};
 use super::{form_any, form_ruled};
 use crate::esxi::forms::FormError;
@@ -33,16 +33,17 @@ pub fn fdisk(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
     let mut map = Map::new();
     let mut rows = Vec::new();
+    let mut readers = Readers::default();
     let mut heading: Option<Line> = None;
     for line in &lines {
         if PARTITIONS.is_heading(line.text) {
             heading = Some(*line);
             continue;
         }
-        let row = heading.and_then(|head| PARTITIONS.read(&[head, *line], false).ok());
         let begins = |c: char| c.is_ascii_digit() || c == '/';
-        match row {
-            Some(row) if line.body().starts_with(begins) => rows.extend(row),
+        let reader = heading.filter(|_| line.body().starts_with(begins)).and_then(|h| readers.of(&PARTITIONS, h.text));
+        match reader.and_then(|r| r.row(line).ok()) {
+            Some(row) => rows.push(row),
             _ => {
                 // another disk
                 heading = None;
@@ -126,7 +127,8 @@ mod tests {
             json!({"Total Errors Found": "3", "_lines": ["Phase 1: Checking"]})
         );
         assert_eq!(
-            iscsi(&run, "=====\nParameter   Min/List  Max  Current  Settable\n-------\na_b   OFF   N/A  OFF  Yes\n").unwrap(),
+            iscsi(&run, "=====\nParameter   Min/List  Max  Current  Settable\n-------\na_b   OFF   N/A  OFF  Yes\n")
+                .unwrap(),
             json!([{"Parameter": "a_b", "Min/List": "OFF", "Max": "N/A", "Current": "OFF", "Settable": "Yes"}])
         );
         assert_eq!(iscsi(&run, "A Name   : iqn.x:y\nAlias  :\n").unwrap(), json!({"A Name": "iqn.x:y", "Alias": ""}));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::form_sheet::{Sheet, col, opt};
+use super::form_sheet::{Readers, Sheet, col, opt};
 use super::text::{self, Line, compiled};
 use super::{form_labels::Labels, form_tree};
 use crate::esxi::forms::FormError;
@@ -188,6 +188,7 @@ pub fn vswitch(run: &Invocation, text: &str) -> Result<Value, FormError> {
     }
     let lines = text::lines(run, text);
     let mut switches: Vec<Map<String, Value>> = Vec::new();
+    let mut readers = Readers::default();
     let mut heading: Option<Line> = None;
     let mut inner: Option<(Line, &Sheet)> = None;
     for line in &lines {
@@ -198,16 +199,15 @@ pub fn vswitch(run: &Invocation, text: &str) -> Result<Value, FormError> {
         } else if DVPORT.is_heading(line.text) {
             inner = Some((*line, &DVPORT));
         } else if let (Some((head, form)), Some(switch)) = (inner, switches.last_mut()) {
-            let rows = form.read(&[head, *line], false)?;
-            if let Some(Value::Array(all)) = switch.get_mut("_rows") {
-                all.extend(rows);
+            if let (Some(reader), Some(Value::Array(all))) = (readers.of(form, head.text), switch.get_mut("_rows")) {
+                all.push(reader.row(line)?);
             }
         } else if let Some(head) = heading {
-            for row in SWITCH.read(&[head, *line], false)? {
-                if let Value::Object(mut row) = row {
-                    row.insert("_rows".into(), Value::Array(Vec::new()));
-                    switches.push(row);
-                }
+            if let Some(reader) = readers.of(&SWITCH, head.text)
+                && let Value::Object(mut row) = reader.row(line)?
+            {
+                row.insert("_rows".into(), Value::Array(Vec::new()));
+                switches.push(row);
             }
         } else if run.filtered() {
             return Ok(lines.iter().map(|l| text::numbered(super::form_sheet::pieces(l.body()))).collect());

@@ -8,9 +8,42 @@ use crate::esxi::parse::Invocation;
 
 /// Programs that print what a file or an argument holds: nothing in it is an error of theirs but their own words.
 const CONTENT: &[&str] = &[
-    "cat", "more", "less", "head", "tail", "grep", "egrep", "fgrep", "zcat", "zgrep", "xz", "strings", "sort", "uniq",
-    "awk", "sed", "cut", "tr", "dmesg", "echo", "printf", "jq", "hexdump", "xxd", "od", "vi", "get", "base64", "tee",
-    "logger", "env", "printenv", "set", "diff", "history", "esxcfg-info",
+    "cat",
+    "more",
+    "less",
+    "head",
+    "tail",
+    "grep",
+    "egrep",
+    "fgrep",
+    "zcat",
+    "zgrep",
+    "xz",
+    "strings",
+    "sort",
+    "uniq",
+    "awk",
+    "sed",
+    "cut",
+    "tr",
+    "dmesg",
+    "echo",
+    "printf",
+    "jq",
+    "hexdump",
+    "xxd",
+    "od",
+    "vi",
+    "get",
+    "base64",
+    "tee",
+    "logger",
+    "env",
+    "printenv",
+    "set",
+    "diff",
+    "history",
+    "esxcfg-info",
 ];
 
 /// Programs that print what they found, and an error for each thing that they did not: an answer when anything was
@@ -18,8 +51,20 @@ const CONTENT: &[&str] = &[
 const LOOKING: &[&str] = &["ls", "ll", "find", "du", "df", "stat", "ps", "lsof", "readlink", "which", "wc"];
 
 /// Programs whose sentences are what they did, one by one; a sentence about a failure is not the command's failure.
-const TELLING: &[&str] = &["ping", "ping6", "vmkping", "services.sh", "vm-support", "tcpdump-uw", "pktcap-uw", "esxtop",
-    "resxtop", "traceroute", "openssl", "curl"];
+const TELLING: &[&str] = &[
+    "ping",
+    "ping6",
+    "vmkping",
+    "services.sh",
+    "vm-support",
+    "tcpdump-uw",
+    "pktcap-uw",
+    "esxtop",
+    "resxtop",
+    "traceroute",
+    "openssl",
+    "curl",
+];
 
 /// The failure in what a tool printed; `None` when it is an answer.
 pub fn failed(run: &Invocation, output: &Output) -> Option<Failure> {
@@ -135,10 +180,16 @@ pub fn told(run: &Invocation, text: &str) -> Option<Failure> {
             bad.then(|| joined(&lines))
         }
         "ssh" | "scp" | "sftp" => from(&lines, |l| {
-            l.contains("Permission denied (") || l.starts_with("Connection closed by") || l.contains("Connection refused")
+            l.contains("Permission denied (")
+                || l.starts_with("Connection closed by")
+                || l.contains("Connection refused")
         }),
         _ if TELLING.contains(&name) => None,
-        _ if name.starts_with("esxcfg-") || name.starts_with("vicfg-") || name == "vmkload_mod" || name == "vmkchdev" => {
+        _ if name.starts_with("esxcfg-")
+            || name.starts_with("vicfg-")
+            || name == "vmkload_mod"
+            || name == "vmkchdev" =>
+        {
             if name.starts_with("esxcfg-") && first.starts_with("esxcfg-") && first.contains(['<', '[']) {
                 return all(Class::UsageText);
             }
@@ -167,7 +218,8 @@ fn begins(line: &str, list: &[&str]) -> bool {
     list.iter().any(|w| line.starts_with(w))
 }
 
-const PARTED: &[&str] = &["Error", "Unable to ", "Unsupported ", "Invalid ", "Unknown ", "Failed ", "Can't ", "Cannot "];
+const PARTED: &[&str] =
+    &["Error", "Unable to ", "Unsupported ", "Invalid ", "Unknown ", "Failed ", "Can't ", "Cannot "];
 
 const ESXCFG: &[&str] = &[
     "Error",
@@ -188,10 +240,39 @@ const ESXCFG: &[&str] = &[
 ];
 
 const SENTENCES: &[&str] = &[
-    "Error:", "ERROR:", "error:", "Error ", "ERROR ", "Errors:", "Failed to ", "Failed: ", "FAILED", "Unable to ",
-    "Could not ", "Couldn't ", "Cannot ", "Can't ", "can't ", "Can not ", "Invalid ", "Unknown ", "No such ",
-    "Permission denied", "Operation not ", "Not supported", "Unsupported ", "Unrecognized ", "Insufficient ",
-    "Exception", "Connection refused", "You do not have", "Access denied", "[Errno", "IOError", "OSError", "Missing ",
+    "Error:",
+    "ERROR:",
+    "error:",
+    "Error ",
+    "ERROR ",
+    "Errors:",
+    "Failed to ",
+    "Failed: ",
+    "FAILED",
+    "Unable to ",
+    "Could not ",
+    "Couldn't ",
+    "Cannot ",
+    "Can't ",
+    "can't ",
+    "Can not ",
+    "Invalid ",
+    "Unknown ",
+    "No such ",
+    "Permission denied",
+    "Operation not ",
+    "Not supported",
+    "Unsupported ",
+    "Unrecognized ",
+    "Insufficient ",
+    "Exception",
+    "Connection refused",
+    "You do not have",
+    "Access denied",
+    "[Errno",
+    "IOError",
+    "OSError",
+    "Missing ",
 ];
 
 fn ends_badly(line: &str) -> bool {
@@ -220,9 +301,15 @@ fn shell(line: &str) -> Option<Class> {
     if rest.ends_with("applet not found") {
         return Some(Class::NotFound);
     }
-    let shell = who.trim_start_matches('-').rsplit('/').next().unwrap_or("");
-    if !matches!(shell, "sh" | "ash" | "bash" | "dash" | "busybox" | "zsh" | "env" | "sudo" | "exec" | "time" | "ksh")
+    // `x.sh: line 3: foo: not found`
+    if let Some((number, what)) = rest.strip_prefix("line ").and_then(|r| r.split_once(": "))
+        && number.chars().all(|c| c.is_ascii_digit())
+        && (what.ends_with("not found") || what.ends_with("Permission denied") || what.starts_with("syntax error"))
     {
+        return Some(if what.ends_with("not found") { Class::NotFound } else { Class::Fault });
+    }
+    let shell = who.trim_start_matches('-').rsplit('/').next().unwrap_or("");
+    if !matches!(shell, "sh" | "ash" | "bash" | "dash" | "busybox" | "zsh" | "env" | "sudo" | "exec" | "time" | "ksh") {
         return None;
     }
     let ends = |all: &[&str]| all.iter().any(|e| rest.ends_with(e));
@@ -245,7 +332,13 @@ fn shell(line: &str) -> Option<Class> {
 
 /// Whether a line is `NAME: what: why` of this program (`ll` is an alias of `ls`).
 fn own(name: &str, line: &str) -> bool {
-    let name = if name == "ll" { "ls" } else { name };
+    // what busybox calls itself there
+    let name = match name {
+        "ll" => "ls",
+        "zcat" | "gunzip" if line.starts_with("gzip: ") => "gzip",
+        "egrep" | "fgrep" if line.starts_with("grep: ") => "grep",
+        name => name,
+    };
     let rest = match line.strip_prefix(name) {
         Some(rest) => rest,
         // busybox names the folder too
@@ -260,12 +353,60 @@ fn own(name: &str, line: &str) -> bool {
 }
 
 const REASONS: &[&str] = &[
-    "no such", "can't ", "cannot ", "can not ", "couldn't ", "could not ", "unable to ", "denied", "not permitted", "read-only",
-    "busy", "invalid", "unrecognized", "unknown", "bad ", "is a directory", "not a directory", "file exists", "no space left",
-    "i/o error", "input/output error", "not implemented", "failed", "error", "short read", "corrupt", "unexpected",
-    "not found", "does not exist", "refused", "timed out", "unreachable", "not supported", "too large", "too long",
-    "too many", "cross-device", "stale", "not empty", "missing", "requires", "omitting", "are the same file", "not set",
-    "no route", "resolve", "quota", "illegal", "overflow", "truncated", "must be", "must have", "needs ", "no process",
+    "no such",
+    "can't ",
+    "cannot ",
+    "can not ",
+    "couldn't ",
+    "could not ",
+    "unable to ",
+    "denied",
+    "not permitted",
+    "read-only",
+    "busy",
+    "invalid",
+    "unrecognized",
+    "unknown",
+    "bad ",
+    "is a directory",
+    "not a directory",
+    "file exists",
+    "no space left",
+    "i/o error",
+    "input/output error",
+    "not implemented",
+    "failed",
+    "error",
+    "short read",
+    "corrupt",
+    "unexpected",
+    "not found",
+    "does not exist",
+    "refused",
+    "timed out",
+    "unreachable",
+    "not supported",
+    "too large",
+    "too long",
+    "too many",
+    "cross-device",
+    "stale",
+    "not empty",
+    "missing",
+    "requires",
+    "omitting",
+    "are the same file",
+    "not set",
+    "no route",
+    "resolve",
+    "quota",
+    "illegal",
+    "overflow",
+    "truncated",
+    "must be",
+    "must have",
+    "needs ",
+    "no process",
 ];
 
 /// The class that a system's error text belongs to, where it is more than a fault.
@@ -276,7 +417,13 @@ fn class_of(text: &str) -> Option<Class> {
         Some(Class::Login)
     } else if has(&["permission denied", "access denied", "not permitted", "do not have permission"]) {
         Some(Class::PermissionDenied)
-    } else if has(&["connection refused", "connection failure", "connection timed out", "no route to host", "connection closed by"]) {
+    } else if has(&[
+        "connection refused",
+        "connection failure",
+        "connection timed out",
+        "no route to host",
+        "connection closed by",
+    ]) {
         Some(Class::Connection)
     } else if has(&["invalid option", "unrecognized option", "unknown option", "requires an argument"]) {
         Some(Class::Usage)
@@ -289,10 +436,13 @@ fn class_of(text: &str) -> Option<Class> {
 
 fn vmkfstools(l: &str) -> bool {
     begins(l, &["Failed", "Error", "Could not ", "Unable to ", "Cannot ", "Can't ", "Invalid ", "Unknown ", "No such "])
-        || [" Failed: ", " failed: ", " failed (", "() failed", " failed to open", "Failed to open"].iter().any(|w| l.contains(w))
+        || [" Failed: ", " failed: ", " failed (", "() failed", " failed to open", "Failed to open"]
+            .iter()
+            .any(|w| l.contains(w))
         || l.starts_with("DiskLib_") && l.contains("ailed")
         || l.trim_end_matches('.').ends_with("No such file or directory")
-        || l.ends_with("invalid option") || l.contains("requires an argument")
+        || l.ends_with("invalid option")
+        || l.contains("requires an argument")
 }
 
 fn vim_cmd(run: &Invocation, text: &str, lines: &[&str]) -> Option<Failure> {
@@ -315,9 +465,24 @@ fn vim_cmd(run: &Invocation, text: &str, lines: &[&str]) -> Option<Failure> {
         begins(
             l,
             &[
-                "Unable to ", "Failed to ", "Error: ", "Error ", "Login failed", "Operation timed out", "Not found",
-                "Invalid argument", "Could not ", "Cannot ", "Can't ", "No such ", "Permission denied", "Exception",
-                "Operation failed", "Not supported", "The operation is not", "Connection ",
+                "Unable to ",
+                "Failed to ",
+                "Error: ",
+                "Error ",
+                "Login failed",
+                "Operation timed out",
+                "Not found",
+                "Invalid argument",
+                "Could not ",
+                "Cannot ",
+                "Can't ",
+                "No such ",
+                "Permission denied",
+                "Exception",
+                "Operation failed",
+                "Not supported",
+                "The operation is not",
+                "Connection ",
             ],
         ) || [" failed", " failed.", " failed!", " failed:"].iter().any(|e| l.ends_with(e))
             || l.contains(" failed: ") && !l.contains(" = ")
@@ -337,11 +502,10 @@ fn vim_cmd(run: &Invocation, text: &str, lines: &[&str]) -> Option<Failure> {
 pub fn sentence(text: &str) -> Option<Failure> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let first = *lines.first()?;
-    let bad = begins(first, SENTENCES) || ends_badly(first) || [" failed", " failed."].iter().any(|e| first.ends_with(e));
-    (lines.len() <= 30 && bad).then(|| Failure {
-        class: class_of(first).unwrap_or(Class::Fault),
-        message: joined(&lines),
-    })
+    let bad =
+        begins(first, SENTENCES) || ends_badly(first) || [" failed", " failed."].iter().any(|e| first.ends_with(e));
+    (lines.len() <= 30 && bad)
+        .then(|| Failure { class: class_of(first).unwrap_or(Class::Fault), message: joined(&lines) })
 }
 
 #[cfg(test)]
@@ -356,17 +520,27 @@ mod tests {
     #[test]
     fn errors_of_the_tools() {
         for (command, text, expected) in [
-            ("partedUtil x", "gpt\n0 0 0 0\nError: Unable to satisfy all constraints on the partition.\n", Some("fault")),
+            (
+                "partedUtil x",
+                "gpt\n0 0 0 0\nError: Unable to satisfy all constraints on the partition.\n",
+                Some("fault"),
+            ),
             ("partedUtil x", "gpt\n1 2 3 4\n", None),
             ("foo", "-sh: foo: not found\n", Some("program_not_found")),
             ("./foo", "-sh: ./foo: Permission denied\n", Some("permission_denied")),
             ("busybox foo", "foo: applet not found\n", Some("program_not_found")),
+            ("sh a.sh", "a.sh: line 3: foo: not found\n", Some("program_not_found")),
+            ("zcat a.gz", "gzip: a.gz: No such file or directory\n", Some("fault")),
             ("ls", "ls: /x: No such file or directory\n", Some("fault")),
             ("cat", "cat: can't open '/x': No such file or directory\n", Some("fault")),
             ("cat /var/log/shell.log", "-sh: foo: not found\nmore\n", None),
             ("cat /var/log/x", "Error: x\n", None),
             ("ls", "ls: /x: No such file or directory\n/etc/passwd\n", None),
-            ("cp a b", "cp: can't open 'a': Device or resource busy\ncp: write error: No space left on device\n", Some("fault")),
+            (
+                "cp a b",
+                "cp: can't open 'a': Device or resource busy\ncp: write error: No space left on device\n",
+                Some("fault"),
+            ),
             ("mv a b", "mv: can't rename 'a': Read-only file system\n", Some("fault")),
             ("rm a", "rm: can't remove 'a': Operation not permitted\n", Some("permission_denied")),
             ("tar xf a", "x/\nx/y\ntar: write error: No space left on device\n", Some("fault")),
@@ -390,8 +564,11 @@ mod tests {
             ("esxcfg-nics", "Error: Invalid argument: Invalid argument\n", Some("fault")),
             ("esxcfg-nics", "Name PCI\nvmnic0 0000:4b:00.0\n", None),
             ("/etc/init.d/sfcbd", "This operation is not supported.\nPlease use /etc/init.d/x stop\n", Some("fault")),
-            ("iperf3", "iperf3: error - unable to start listener: Operation not permitted\niperf3: exiting\n",
-                Some("permission_denied")),
+            (
+                "iperf3",
+                "iperf3: error - unable to start listener: Operation not permitted\niperf3: exiting\n",
+                Some("permission_denied"),
+            ),
             ("esxcfg-nics", "Usage: esxcfg-nics <options>\n", Some("usage_text")),
             ("esxcfg-nics --help", "Usage: esxcfg-nics <options>\n", None),
         ] {

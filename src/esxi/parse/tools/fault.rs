@@ -7,6 +7,9 @@ use super::text::{self, Line};
 use crate::esxi::failure::{Class, Failure};
 use crate::esxi::parse::Invocation;
 
+/// A fault with more messages than this says the same again and again.
+const MOST: usize = 20;
+
 /// The fault in an answer: on its first line, below a sentence (`Powering on VM:`), or at a sentence's end
 /// (`Power on failed: (vim.fault.InvalidPowerState) {`). A fault inside of another dump is part of the answer.
 pub fn found(run: &Invocation, text: &str) -> Option<Failure> {
@@ -61,7 +64,7 @@ fn failure(name: &str, lines: &[Line]) -> Failure {
 fn messages(value: &Value, depth: usize, out: &mut Vec<String>) {
     let mut add = |text: &str| {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !matches!(text.as_str(), "" | "<unset>" | "null" | "None") && !out.contains(&text) {
+        if !matches!(text.as_str(), "" | "<unset>" | "null" | "None") && out.len() < MOST && !out.contains(&text) {
             out.push(text);
         }
     };
@@ -86,7 +89,8 @@ fn by_line(lines: &[Line], out: &mut Vec<String>) {
             let value = value.trim_end_matches([',', '}', ' ']).trim();
             let value = value.strip_prefix(['"', '\'']).unwrap_or(value);
             let value = value.strip_suffix(['"', '\'']).unwrap_or(value);
-            if !matches!(value, "" | "<unset>" | "null" | "None") && !out.iter().any(|o| o == value) {
+            if !matches!(value, "" | "<unset>" | "null" | "None") && out.len() < MOST && !out.iter().any(|o| o == value)
+            {
                 out.push(value.to_owned());
             }
         }
@@ -109,7 +113,9 @@ mod tests {
             two("fault", "vim.fault.Bad: no \"x\"")
         );
         assert_eq!(
-            said("It failed: (vim.fault.NoPermission) {\n   faultMessage = (a) [\n (a) {\n  message = \"one\ntwo.\n\"\n }\n ],\n   msg = <unset>\n}\n"),
+            said(
+                "It failed: (vim.fault.NoPermission) {\n   faultMessage = (a) [\n (a) {\n  message = \"one\ntwo.\n\"\n }\n ],\n   msg = <unset>\n}\n"
+            ),
             two("permission_denied", "vim.fault.NoPermission: one two.")
         );
         assert_eq!(said("(vmodl.fault.SystemError) {\n   reason = \"x\"\n"), two("fault", "vmodl.fault.SystemError"));

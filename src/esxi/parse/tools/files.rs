@@ -115,8 +115,10 @@ fn directives(run: &Invocation, text: &str) -> Result<Value, FormError> {
 /// `total 4` is a row `total` in front. Several folders are blocks with their rows under `_rows`.
 pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
-    let mode = |l: &&Line| l.body().starts_with(['-', 'd', 'l', 'c', 'b', 's', 'p']) && l.body().get(1..4).is_some_and(
-        |m| m.chars().all(|c| "rwx-".contains(c)));
+    let mode = |l: &&Line| {
+        l.body().starts_with(['-', 'd', 'l', 'c', 'b', 's', 'p'])
+            && l.body().get(1..4).is_some_and(|m| m.chars().all(|c| "rwx-".contains(c)))
+    };
     let long = run.program == "ll"
         || run.args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('l'))
         || lines.len() > 1 && lines.iter().filter(mode).count() * 2 > lines.len();
@@ -151,6 +153,12 @@ pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
             }
         } else if let Some(found) = row.iter().find_map(|p| p.captures(body)) {
             rows.push(numbered(found.iter().skip(1).flatten().map(|m| m.as_str())));
+        } else if body.starts_with("ls: ") {
+            // what it could not list
+            rows.push(body.into());
+        } else if mode(&line) {
+            // a date or a size of another form: the name is all behind the eighth word
+            rows.push(numbered(first_words(body, 8)));
         } else if run.filtered() {
             rows.push(numbered(pieces(body)));
         } else {
@@ -177,6 +185,20 @@ pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
         Value::Object(map)
     });
     Ok(Value::Array(made.collect()))
+}
+
+/// The first words, one a cell, and the rest as the last cell.
+fn first_words(body: &str, count: usize) -> Vec<&str> {
+    let mut cells = Vec::new();
+    let mut rest = body.trim();
+    while cells.len() < count
+        && let Some((word, after)) = rest.split_once(char::is_whitespace)
+    {
+        cells.push(word);
+        rest = after.trim_start();
+    }
+    cells.push(rest);
+    cells
 }
 
 /// `stat`: its labels; `Access` comes twice.

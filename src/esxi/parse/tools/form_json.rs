@@ -182,6 +182,8 @@ mod tests {
         assert_eq!(json("{\n\"a\": [\n1,\n...\n2\n").unwrap(), json!({"a": ["1", "2"]}));
         assert_eq!(json("{\"a\": 1}\noops\n").unwrap_err().line, 2);
         assert!(json(&"[\n".repeat(5000)).is_err());
-        assert!(begins("[") && begins("{\"a\" : 1,") && begins("[]") && !begins("[200] Sending") && !begins("[a@b:~] x"));
+        assert!(
+            begins("[") && begins("{\"a\" : 1,") && begins("[]") && !begins("[200] Sending") && !begins("[a@b:~] x")
+        );
     }
 }

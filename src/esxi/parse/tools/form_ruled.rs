@@ -20,7 +20,11 @@ pub fn read(lines: &[Line]) -> Option<Vec<Value>> {
         (None, [ruler, rows @ ..]) if is_ruler(ruler.body()) => (headings(first.text), rows),
         _ => return None,
     };
-    if headings.len() < 2 {
+    // words with one blank between them can be a sentence over a line of dashes
+    let gaps = first.body().split("  ").filter(|p| !p.trim().is_empty()).count();
+    let even = || rows.iter().all(|l| l.body().split_whitespace().count() == headings.len() || is_ruler(l.body()));
+    let sentence = headings.iter().any(|h| h.name.ends_with([':', ',', '.']));
+    if headings.len() < 2 || sentence || dashed(first.text).is_none() && gaps * 3 < headings.len() && !even() {
         return None;
     }
     let mut out = Vec::new();
@@ -122,8 +126,10 @@ fn by_place(line: &str, headings: &[Heading]) -> Option<Vec<String>> {
     }
     // the row stands under the headings only when its first cells do
     let full = cells.iter().filter(|c| !c.is_empty()).count();
-    (full * 2 > headings.len() && !cells.first()?.is_empty() && !cells[..headings.len() - 1].iter().any(|c| c.contains("  ")))
-        .then_some(cells)
+    (full * 2 > headings.len()
+        && !cells.first()?.is_empty()
+        && !cells[..headings.len() - 1].iter().any(|c| c.contains("  ")))
+    .then_some(cells)
 }
 
 fn by_words(line: &str, count: usize) -> Option<Vec<String>> {
@@ -166,5 +172,8 @@ mod tests {
             vec![json!({"Name of it": "ESX-1", "When": "2011-01-01", "What": "one: two  three"})]
         );
         assert_eq!(rows("a b\nc d\n"), None);
+        assert_eq!(rows("SOME STATS: of mine\n ---------\n  Start Group ID   : 0\n"), None);
+        assert_eq!(rows("Stats of the host\n---------\n  Start Group ID   : 0\n"), None);
+        assert_eq!(rows("A B\n-----\n1 2\n").unwrap(), vec![json!({"A": "1", "B": "2"})]);
     }
 }

@@ -72,7 +72,8 @@ const PS: Sheet = Sheet {
 /// `lspci`: `-p` a table; plain and `-n` rows without headings (address, class, device, name in brackets); `-v` a
 /// block a device.
 pub fn lspci(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    let lines = text::lines(run, text);
+    // the heading line goes on below
+    let lines: Vec<Line> = text::lines(run, text).into_iter().filter(|l| l.body() != "Spawned bus").collect();
     let asks = |c| run.args.iter().any(|a| a.starts_with('-') && a.contains(c));
     let table = lines.first().is_some_and(|l| PCI.is_heading(l.text));
     if asks('p') || table {

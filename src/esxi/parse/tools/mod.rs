@@ -87,6 +87,9 @@ pub fn parsed(command: &str, run: &Invocation, output: &Output) -> Result<Parsed
     if let Some(failed) = failure::failed(&inner, &output) {
         return Ok(Parsed::Failed(failed));
     }
+    if let Some(number) = count(run, &output.stdout) {
+        return Ok(Parsed::Answer(number));
+    }
     match (family.read)(run, &output.stdout) {
         Ok(value) => Ok(Parsed::Answer(value)),
         Err(error) => match failure::sentence(&output.stdout) {
@@ -99,6 +102,19 @@ pub fn parsed(command: &str, run: &Invocation, output: &Output) -> Result<Parsed
             None => Err(ParseError::Form { command: command.trim().to_owned(), error }),
         },
     }
+}
+
+/// The number that `wc -l` and `grep -c` leave.
+fn count(run: &Invocation, text: &str) -> Option<Value> {
+    let last = run.filters.last()?;
+    let flag = last.iter().skip(1).any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('c'));
+    let counts = match base(last.first()?) {
+        "wc" => true,
+        "grep" | "egrep" => flag,
+        _ => false,
+    };
+    let number = text.trim();
+    (counts && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then(|| number.into())
 }
 
 /// Whether several commands stand on a line, one after the other.
@@ -123,9 +139,36 @@ fn is_program(name: &str) -> bool {
 
 /// Programs of other systems.
 const ELSEWHERE: &[&str] = &[
-    "kubectl", "docker", "podman", "systemctl", "journalctl", "apt", "apt-get", "dpkg", "yum", "dnf", "zypper", "git",
-    "npm", "pip", "cargo", "brew", "powershell", "pwsh", "cmd", "ipconfig", "govc", "terraform", "ansible",
-    "ansible-playbook", "useradd", "iptables", "virsh", "qm", "xe", "dir",
+    "kubectl",
+    "docker",
+    "podman",
+    "systemctl",
+    "journalctl",
+    "apt",
+    "apt-get",
+    "dpkg",
+    "yum",
+    "dnf",
+    "zypper",
+    "git",
+    "npm",
+    "pip",
+    "cargo",
+    "brew",
+    "powershell",
+    "pwsh",
+    "cmd",
+    "ipconfig",
+    "govc",
+    "terraform",
+    "ansible",
+    "ansible-playbook",
+    "useradd",
+    "iptables",
+    "virsh",
+    "qm",
+    "xe",
+    "dir",
 ];
 
 /// A family for programs by name.
@@ -335,7 +378,6 @@ pub const FAMILIES: &[Family] = &[
             "nc",
             "traceroute",
             "nslookup",
-            "openssl",
             "nicinfo.sh",
             "vscsiStats",
             "vm-support",
@@ -416,7 +458,6 @@ pub const FAMILIES: &[Family] = &[
             "ntpdate",
             "chronyc",
             "summarize-dvfilter",
-            "lsof",
             "sfcbd-watchdog",
             "sfcbd"
         ],

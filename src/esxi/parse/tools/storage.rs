@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::esxcfg::asks;
 use super::form_labels::{Labels, nest};
-use super::form_sheet::{Sheet, col, opt};
+use super::form_sheet::{Readers, Sheet, col, opt};
 use super::text::{self, Line, compiled};
 use crate::esxi::forms::FormError;
 use crate::esxi::parse::Invocation;
@@ -330,6 +330,7 @@ pub fn df(run: &Invocation, text: &str) -> Result<Value, FormError> {
 pub fn vdf(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
     let mut rows = Vec::new();
+    let mut readers = Readers::default();
     let mut part: Option<(Line, &Sheet)> = None;
     for line in &lines {
         let name = line.body().split_whitespace().next().unwrap_or("");
@@ -346,7 +347,10 @@ pub fn vdf(run: &Invocation, text: &str) -> Result<Value, FormError> {
             }
             return line.fail("a row before the heading line `Tardisk ...` or `Ramdisk ...`");
         };
-        rows.extend(form.read(&[head, *line], false)?);
+        match readers.of(form, head.text) {
+            Some(reader) => rows.push(reader.row(line)?),
+            None => return head.fail("not the heading line of a table of this command"),
+        }
     }
     Ok(Value::Array(rows))
 }

@@ -74,6 +74,9 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
             if !heading.is_empty() {
                 map.insert("_heading".into(), heading.into());
             }
+            if stack.len() > 64 {
+                return line.fail("nested too deep");
+            }
             stack.push((label.to_owned(), map, None));
             continue;
         }
@@ -93,6 +96,8 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
                 put(map, label.trim(), value.trim().into());
                 *last = Some(label.trim().to_owned());
             }
+            // `-- Details` parts the statistics
+            _ if body.starts_with("--") => put(map, "_lines", body.into()),
             _ => match last.as_ref().and_then(|l| map.get_mut(l)) {
                 Some(Value::String(value)) => {
                     if !value.is_empty() {
@@ -135,7 +140,14 @@ mod tests {
         assert_eq!(read(&run, "vmnic0/\n").unwrap(), json!(["vmnic0/"]));
         assert_eq!(read(&run, "A {\n  x:1\n  b:c {\n  d:2\n").unwrap()["b"]["d"], "2");
         assert_eq!(read(&run, "A {\n  x:1\n}\noops\n").unwrap_err().line, 4);
-        assert_eq!(read(&run, "A policy\n  ID: 1\n  Name:b\n").unwrap(), json!({"_heading": "A policy", "ID": "1", "Name": "b"}));
+        assert_eq!(
+            read(&run, "A {\n  x:1\n  -- more\n  y:2\n}\n").unwrap(),
+            json!({"_heading": "A", "x": "1", "_lines": "-- more", "y": "2"})
+        );
+        assert_eq!(
+            read(&run, "A policy\n  ID: 1\n  Name:b\n").unwrap(),
+            json!({"_heading": "A policy", "ID": "1", "Name": "b"})
+        );
         assert!(read(&run, &"[\n".repeat(5000)).is_err());
     }
 }
