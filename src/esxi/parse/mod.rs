@@ -74,27 +74,17 @@ pub fn parse(command: &str, output: &Output) -> Result<Parsed, ParseError> {
     let Some(last) = all.iter().rposition(readable) else {
         return Err(ParseError::UnknownCommand(all.pop().unwrap_or_default().program));
     };
-    let silent = |i: &Invocation| SILENT.contains(&i.program.as_str());
-    let same = |i: &Invocation| i.program == all[last].program && i.args.first() == all[last].args.first();
     let asked = &all[last];
-    if all.iter().enumerate().all(|(n, i)| n == last || silent(i) || same(i) && i.args.get(..3) == asked.args.get(..3))
-    {
-        return one(asked, command, output);
-    }
-    let before = match &all[..last] {
-        [only] if readable(only) => Some(only),
-        _ => None,
-    };
-    let behind = all[last + 1..].iter().any(|i| !silent(i));
-    match several(before, asked, behind, command, output) {
-        Some(parsed) => Ok(parsed),
-        None => match one(asked, command, output) {
-            Err(_) if !output.stdout.trim().is_empty() => {
-                let text = prepare::prepared(asked, command, &output.stdout).text;
-                Ok(Parsed::Answer(forms_lines(&text)))
-            }
-            other => other,
-        },
+    let read = one(asked, command, output);
+    // What several commands printed one after the other cannot be parted for sure: its lines, where it is not all
+    // what the last one prints.
+    let alone = all.iter().enumerate().all(|(n, i)| n == last || SILENT.contains(&i.program.as_str()) || i == asked);
+    match read {
+        Err(ParseError::Form { .. }) if !alone && !output.stdout.trim().is_empty() => {
+            let text = prepare::prepared(asked, command, &output.stdout).text;
+            Ok(Parsed::Answer(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(Value::from).collect()))
+        }
+        read => read,
     }
 }
 
@@ -105,79 +95,31 @@ const SILENT: [&str; 17] = [
 ];
 
 fn readable(invocation: &Invocation) -> bool {
-    esxcli(invocation) || tools::FAMILIES.iter().any(|f| (f.matches)(invocation))
+    esxcli(invocation) || tools::find(invocation).is_some()
 }
 
 fn esxcli(invocation: &Invocation) -> bool {
     matches!(invocation.program.as_str(), "esxcli" | "localcli" | "esxcli.py")
 }
 
-fn forms_lines(text: &str) -> Value {
-    text.lines().map(str::trim).filter(|l| !l.is_empty()).map(Value::from).collect()
-}
-
-/// Most lines of other commands that are taken away to find the answer of one.
-const OTHERS: usize = 60;
-
-/// The answer of one of several commands whose outputs follow one another: the longest text that is one, where what
-/// stands before it is what the command before prints.
-fn several(
-    before: Option<&Invocation>,
-    asked: &Invocation,
-    behind: bool,
-    command: &str,
-    output: &Output,
-) -> Option<Parsed> {
-    let text = prepare::prepared(asked, command, &output.stdout).text;
-    let lines: Vec<&str> = text.lines().collect();
-    let most = if text.len() > 200_000 { 5 } else { OTHERS };
-    let answer = |invocation: &Invocation, part: &[&str]| {
-        let part = Output { stdout: part.join("\n") + "\n", stderr: String::new(), code: 0, seconds: 0.0 };
-        one(invocation, "", &part).ok().filter(|p| matches!(p, Parsed::Answer(_)))
-    };
-    let blank = |part: &[&str]| part.iter().all(|l| l.trim().is_empty());
-    for cut in 0..=(if behind { most.min(8) } else { 0 }) {
-        let end = lines.len().checked_sub(cut)?;
-        for start in (1..=most.min(end)).chain([0]) {
-            let (front, rest) = lines[..end].split_at(start);
-            if blank(rest) || start > 0 && (blank(front) || rest[0].trim().is_empty()) {
-                continue;
-            }
-            if start > 0 && before.is_some_and(|b| answer(b, front).is_none()) {
-                continue;
-            }
-            if let Some(found) = answer(asked, rest) {
-                return Some(found);
-            }
-        }
-    }
-    None
-}
-
 /// Reads what one command printed.
 fn one(invocation: &Invocation, command: &str, output: &Output) -> Result<Parsed, ParseError> {
-    let esxcli = esxcli(invocation);
-    let family = tools::FAMILIES.iter().find(|f| (f.matches)(invocation));
+    if !esxcli(invocation) {
+        return tools::parsed(command, invocation, output);
+    }
     let prepared = prepare::prepared(invocation, command, &output.stdout);
-    let output = Output { stdout: prepared.text, ..output.clone() };
-    if esxcli && let Some(help) = esxcli::help::asked(invocation, &output.stdout) {
+    let output = Output { stdout: prepared.text.clone(), ..output.clone() };
+    if let Some(help) = esxcli::help::asked(invocation, &output.stdout) {
         return Ok(Parsed::Answer(help));
     }
     if let Some(failed) = errors::reported(&output, invocation) {
         return Ok(Parsed::Failed(failed));
     }
-    let read = match family {
-        Some(family) if !esxcli => (family.read)(invocation, &output.stdout),
-        _ => esxcli::read(invocation, &output.stdout),
-    };
-    match read {
+    match esxcli::read(invocation, &output.stdout) {
         Ok(value) => Ok(Parsed::Answer(value)),
         Err(error) => match errors::sentence(&output.stdout) {
             Some(failed) => Ok(Parsed::Failed(failed)),
-            None => {
-                let line = prepared.numbers.get(error.line.wrapping_sub(1)).copied().unwrap_or(error.line);
-                Err(ParseError::Form { command: command.trim().to_owned(), error: FormError { line, ..error } })
-            }
+            None => Err(prepared.refused(command, error)),
         },
     }
 }

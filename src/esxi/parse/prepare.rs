@@ -1,9 +1,11 @@
 //! What people copy along with an output and is no part of it: colours, a prompt line in front or behind, the
 //! seconds of `time`.
 
+use super::ParseError;
 use super::family::Invocation;
 use super::invocation::Esxcli;
 use super::paste::{self, Numbered};
+use crate::esxi::forms::FormError;
 
 /// A text to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,14 @@ pub struct Prepared {
     pub text: String,
     /// For each of them its 1-based number in what was given.
     pub numbers: Vec<usize>,
+}
+
+impl Prepared {
+    /// An error in the text, with the line's number in what was given.
+    pub fn refused(&self, command: &str, error: FormError) -> ParseError {
+        let line = self.numbers.get(error.line.wrapping_sub(1)).copied().unwrap_or(error.line);
+        ParseError::Form { command: command.trim().to_owned(), error: FormError { line, ..error } }
+    }
 }
 
 /// The text without what stands around it and what a copy did to its lines.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::form_sheet::{Sheet, col, opt};
+use super::form_sheet::{Readers, Sheet, col, opt};
 use super::text::{self, Line, compiled};
 use super::{form_labels::Labels, form_tree};
 use crate::esxi::forms::FormError;
@@ -48,6 +48,24 @@ const VMKNIC: Sheet = Sheet {
         "Type",
         "NetStack",
     ]],
+};
+
+const BOOL: &str = r"(?i:true|false|yes|no|N/A)";
+
+/// `esxcfg-nics -e` of hosts with NSX (not verified on a host).
+const ENS: Sheet = Sheet {
+    columns: &[
+        col("Name", WORD),
+        opt("Driver", WORD),
+        opt("ENS Capable", BOOL),
+        opt("ENS Driven", BOOL),
+        opt("ENS Unsupported", BOOL),
+        opt("INTR Capable", BOOL),
+        opt("INTR Enabled", BOOL),
+        opt("MAC Address", MAC),
+        opt("Description", REST),
+    ],
+    sets: &[],
 };
 
 /// `esxcfg-nics -l`.
@@ -154,7 +172,12 @@ pub fn vmknic(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `esxcfg-nics`: the table of `-l`, else what was said.
 pub fn nics(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    if asks(run, "--list", 'l') { sheet(&NICS, run, text) } else { text::sentences(run, text) }
+    let lines = text::lines(run, text);
+    let headed = |sheet: &Sheet| lines.first().is_some_and(|l| sheet.is_heading(l.text));
+    if lines.first().is_some_and(|l| l.text.contains("ENS ")) && headed(&ENS) {
+        return sheet(&ENS, run, text);
+    }
+    if asks(run, "--list", 'l') || headed(&NICS) { sheet(&NICS, run, text) } else { text::sentences(run, text) }
 }
 
 /// `esxcfg-vswitch -l`: an array of switches in the printed order, each with its columns and an array of its port
@@ -165,6 +188,7 @@ pub fn vswitch(run: &Invocation, text: &str) -> Result<Value, FormError> {
     }
     let lines = text::lines(run, text);
     let mut switches: Vec<Map<String, Value>> = Vec::new();
+    let mut readers = Readers::default();
     let mut heading: Option<Line> = None;
     let mut inner: Option<(Line, &Sheet)> = None;
     for line in &lines {
@@ -175,16 +199,15 @@ pub fn vswitch(run: &Invocation, text: &str) -> Result<Value, FormError> {
         } else if DVPORT.is_heading(line.text) {
             inner = Some((*line, &DVPORT));
         } else if let (Some((head, form)), Some(switch)) = (inner, switches.last_mut()) {
-            let rows = form.read(&[head, *line], false)?;
-            if let Some(Value::Array(all)) = switch.get_mut("_rows") {
-                all.extend(rows);
+            if let (Some(reader), Some(Value::Array(all))) = (readers.of(form, head.text), switch.get_mut("_rows")) {
+                all.push(reader.row(line)?);
             }
         } else if let Some(head) = heading {
-            for row in SWITCH.read(&[head, *line], false)? {
-                if let Value::Object(mut row) = row {
-                    row.insert("_rows".into(), Value::Array(Vec::new()));
-                    switches.push(row);
-                }
+            if let Some(reader) = readers.of(&SWITCH, head.text)
+                && let Value::Object(mut row) = reader.row(line)?
+            {
+                row.insert("_rows".into(), Value::Array(Vec::new()));
+                switches.push(row);
             }
         } else if run.filtered() {
             return Ok(lines.iter().map(|l| text::numbered(super::form_sheet::pieces(l.body()))).collect());
@@ -197,14 +220,28 @@ pub fn vswitch(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `esxcfg-route`: the routes of `-l` with the line above their table left out; the default gateway otherwise.
 pub fn route(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    if !asks(run, "--list", 'l') {
-        return text::sentences(run, text);
+    let table = text::lines(run, text).iter().take(2).any(|l| ROUTE.is_heading(l.text));
+    if !asks(run, "--list", 'l') && !table {
+        return gateways(run, text);
     }
     let lines: Vec<Line> = text::lines(run, text)
         .into_iter()
         .filter(|l| !(l.body().ends_with(':') && l.body().contains("outes")))
         .collect();
     ROUTE.read(&lines, run.filtered()).map(Value::Array)
+}
+
+/// `VMkernel default gateway is ADDRESS`, with IPv6 a second line: an object keyed by the words in front.
+fn gateways(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    let lines = text::lines(run, text);
+    let pair = |l: &Line| l.body().split_once(" is ").map(|(a, b)| (format!("{a} is"), b.trim().to_owned()));
+    let pairs: Option<Vec<_>> = lines.iter().map(pair).collect();
+    match pairs {
+        Some(pairs) if !pairs.is_empty() && lines.iter().all(|l| l.body().contains("gateway is ")) => {
+            Ok(Value::Object(pairs.into_iter().map(|(k, v)| (k, v.into())).collect()))
+        }
+        _ => text::sentences(run, text),
+    }
 }
 
 /// `esxcfg-advcfg`: `Value of NAME is VALUE` becomes an object; `-l` rows of path, type and description.

@@ -23,6 +23,13 @@ pub fn cat(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if several {
         return text::sentences(run, text);
     }
+    let lines = text::lines(run, text);
+    // `cat /system/...` inside of vsish prints a node
+    let node = lines.first().is_some_and(|l| l.body().ends_with('{') && !l.body().starts_with('{'))
+        && lines.get(1).is_some_and(|l| l.body().contains(':'));
+    if node && !searched && !base.contains('.') {
+        return super::vsish::read(run, text);
+    }
     match base {
         "esx.conf" => assignments(run, text, searched),
         "sshd_config" | "ssh_config" | "resolv.conf" | "ntp.conf" | "chrony.conf" | "nsswitch.conf" => {
@@ -34,8 +41,42 @@ pub fn cat(run: &Invocation, text: &str) -> Result<Value, FormError> {
         "hosts" => Ok(data(run, text).iter().map(|l| numbered(l.body().split_whitespace())).collect()),
         "boot.cfg" | "config.ini" => assignments(run, text, searched),
         _ if base.ends_with(".vmx") || base.ends_with(".vmsd") => assignments(run, text, searched),
+        _ if base.ends_with(".vmdk") => descriptor(run, text),
+        _ if base.ends_with(".json") || lines.first().is_some_and(|l| super::form_json::begins(l.body())) => {
+            match super::form_json::read(&text::all_lines(run, text)) {
+                Ok(value) => Ok(value),
+                Err(_) => text::sentences(run, text),
+            }
+        }
+        _ if base.contains(".log") => text::sentences(run, text),
+        // other files of `KEY=value` lines
+        _ if lines.len() > 1 && !run.filtered() => match super::form_any::pairs(&lines) {
+            Some(map) => Ok(Value::Object(map)),
+            None => text::sentences(run, text),
+        },
         _ => text::sentences(run, text),
     }
+}
+
+/// The descriptor of a virtual disk: its `name = value` lines as an object, its extents under `_rows`.
+fn descriptor(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    let mut map = Map::new();
+    let mut rows = Vec::new();
+    let lines = data(run, text);
+    let extent = compiled(&[r#"(RW|RDONLY|NOACCESS) (\d+) (\S+)(?: "(.*?)")?(?: (\d+))?"#]);
+    for line in &lines {
+        if let Some(found) = extent.iter().find_map(|p| p.captures(line.body())) {
+            rows.push(numbered(found.iter().skip(1).flatten().map(|m| m.as_str())));
+        } else if let Some((name, value)) = line.body().split_once('=') {
+            put(&mut map, name.trim(), super::form_any::unquoted(value.trim()).into());
+        } else {
+            return text::sentences(run, text);
+        }
+    }
+    if !rows.is_empty() {
+        map.insert("_rows".into(), Value::Array(rows));
+    }
+    if map.is_empty() { text::sentences(run, text) } else { Ok(Value::Object(map)) }
 }
 
 /// The lines of a file that say something.
@@ -70,11 +111,17 @@ fn directives(run: &Invocation, text: &str) -> Result<Value, FormError> {
     Ok(Value::Object(map))
 }
 
-/// `ls`: names as an array; with `-l` rows without headings (mode, links, user, group, size, time, name). A folder's
-/// own lines `total 4` and `/folder:` make a block around its rows, the rows under `_rows`.
+/// `ls`: names as an array; with `-l` rows without headings (mode, links, user, group, size, time, name); the line
+/// `total 4` is a row `total` in front. Several folders are blocks with their rows under `_rows`.
 pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
-    let long = run.args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('l'));
+    let mode = |l: &&Line| {
+        l.body().starts_with(['-', 'd', 'l', 'c', 'b', 's', 'p'])
+            && l.body().get(1..4).is_some_and(|m| m.chars().all(|c| "rwx-".contains(c)))
+    };
+    let long = run.program == "ll"
+        || run.args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('l'))
+        || lines.len() > 1 && lines.iter().filter(mode).count() * 2 > lines.len();
     let names_only = run.args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('1'));
     // several folders: each below a line with its name and a colon
     let folder = |l: &Line| {
@@ -106,6 +153,12 @@ pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
             }
         } else if let Some(found) = row.iter().find_map(|p| p.captures(body)) {
             rows.push(numbered(found.iter().skip(1).flatten().map(|m| m.as_str())));
+        } else if body.starts_with("ls: ") {
+            // what it could not list
+            rows.push(body.into());
+        } else if mode(&line) {
+            // a date or a size of another form: the name is all behind the eighth word
+            rows.push(numbered(first_words(body, 8)));
         } else if run.filtered() {
             rows.push(numbered(pieces(body)));
         } else {
@@ -115,8 +168,10 @@ pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if blocks.len() > 1 && blocks[0].2.is_empty() && blocks[0].1.is_none() {
         blocks.remove(0);
     }
-    if let [(None, None, rows)] = blocks.as_mut_slice() {
-        return Ok(Value::Array(std::mem::take(rows)));
+    if let [(None, total, rows)] = blocks.as_mut_slice() {
+        // the line `total 4` is a row of its own
+        let total = total.take().map(|t| Value::Object(Map::from_iter([("total".to_owned(), Value::from(t))])));
+        return Ok(total.into_iter().chain(std::mem::take(rows)).collect());
     }
     let made = blocks.into_iter().map(|(heading, total, rows)| {
         let mut map = Map::new();
@@ -129,8 +184,21 @@ pub fn ls(run: &Invocation, text: &str) -> Result<Value, FormError> {
         map.insert("_rows".into(), Value::Array(rows));
         Value::Object(map)
     });
-    let mut made: Vec<Value> = made.collect();
-    Ok(if made.len() == 1 && made[0].get("_heading").is_none() { made.remove(0) } else { Value::Array(made) })
+    Ok(Value::Array(made.collect()))
+}
+
+/// The first words, one a cell, and the rest as the last cell.
+fn first_words(body: &str, count: usize) -> Vec<&str> {
+    let mut cells = Vec::new();
+    let mut rest = body.trim();
+    while cells.len() < count
+        && let Some((word, after)) = rest.split_once(char::is_whitespace)
+    {
+        cells.push(word);
+        rest = after.trim_start();
+    }
+    cells.push(rest);
+    cells
 }
 
 /// `stat`: its labels; `Access` comes twice.
@@ -179,6 +247,11 @@ pub fn tree(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if !lines.iter().any(|l| TREE.split(l.body()).is_some()) {
         return text::sentences(run, text);
     }
+    if run.program == "smbiosDump"
+        && let Some(value) = structures(&lines)
+    {
+        return Ok(value);
+    }
     let nodes = nest(&lines);
     if nodes.iter().all(|n| TREE.split(n.line.body()).is_none() && !n.under.is_empty()) {
         return TREE.read(&lines);
@@ -186,4 +259,37 @@ pub fn tree(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let mut map = Map::new();
     TREE.fill(&mut map, &nodes, 0);
     Ok(Value::Object(map))
+}
+
+/// `smbiosDump`: a structure is a line `Name: #handle` with deeper lines below it, in a paste that lost its indentation
+/// a name that ends with `Info` or its type. One is an object, several are an array; the line stands under `_heading`
+/// and as a label. What stands above the first one stays a heading of its own.
+fn structures(lines: &[Line]) -> Option<Value> {
+    const FORM: Labels = Labels { inner: &[], equals: false };
+    let begins = |n: usize| {
+        let line = &lines[n];
+        let Some((name, value)) = line.body().split_once(": #") else { return false };
+        let handle = !value.is_empty() && value.chars().all(|c| c.is_ascii_digit());
+        let named = name.ends_with(" Info") || name.contains("(Type ") || name.contains("(type ");
+        let above = lines.get(n + 1).is_some_and(|next| next.indent() > line.indent());
+        handle && (above || named)
+    };
+    let starts: Vec<usize> = (0..lines.len()).filter(|n| begins(*n)).collect();
+    let first = *starts.first()?;
+    let mut blocks = Vec::new();
+    for (n, start) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).copied().unwrap_or(lines.len());
+        let body = lines[*start].body();
+        let mut map = Map::from_iter([("_heading".to_owned(), Value::from(body))]);
+        if let Some((name, value)) = FORM.split(body) {
+            map.insert(name.to_owned(), value.into());
+        }
+        FORM.fill(&mut map, &nest(&lines[start + 1..end]), 1);
+        blocks.push(Value::Object(map));
+    }
+    if first > 0 {
+        let above = lines[..first].iter().map(Line::body).collect::<Vec<_>>().join("\n");
+        blocks.insert(0, Value::Object(Map::from_iter([("_heading".to_owned(), above.into())])));
+    }
+    Some(if blocks.len() == 1 { blocks.remove(0) } else { Value::Array(blocks) })
 }

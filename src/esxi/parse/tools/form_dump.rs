@@ -40,6 +40,10 @@ pub fn read(lines: &[Line]) -> Result<Value, FormError> {
         if reader.rest().is_empty() {
             break;
         }
+        // a closing bracket too many, of a copy that begins or leaves out inside
+        if !all.is_empty() && (reader.take("}") || reader.take("]") || reader.take(",")) {
+            continue;
+        }
         if !all.is_empty() && !reader.rest().starts_with(['(', '{', '[']) {
             return reader.fail("text behind the end of a dump");
         }
@@ -104,8 +108,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Blanks, and lines of dots where somebody left a part out.
     fn blanks(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
+        loop {
+            self.at += self.rest().len() - self.rest().trim_start().len();
+            let line = self.rest().lines().next().unwrap_or("");
+            if !matches!(line.trim().trim_end_matches(','), "..." | "...." | "[...]" | "…" | "<snip>" | "[snip]") {
+                return;
+            }
+            self.at += line.len();
+        }
+    }
+
+    /// Whether the text ended inside of a dump, as `head` and a partial copy leave it.
+    fn over(&self) -> bool {
+        self.rest().is_empty()
     }
 
     fn take(&mut self, word: &str) -> bool {
@@ -163,12 +180,16 @@ impl<'a> Reader<'a> {
         }
         loop {
             self.blanks();
-            if self.take("}") {
+            if self.take("}") || self.over() {
                 return Ok(Value::Object(map));
             }
             let name = self.until(|c| matches!(c, '=' | '\n' | '}' | '{')).trim();
             if name.is_empty() || name.contains(' ') || !self.take("=") {
                 return self.fail("a member without `name = `");
+            }
+            self.blanks();
+            if self.over() {
+                return Ok(Value::Object(map));
             }
             let value = self.value(depth + 1)?;
             put(&mut map, name, value);
@@ -182,7 +203,7 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         loop {
             self.blanks();
-            if self.take("]") {
+            if self.take("]") || self.over() {
                 return Ok(Value::Array(items));
             }
             items.push(self.value(depth + 1)?);
@@ -207,6 +228,11 @@ impl<'a> Reader<'a> {
                 return Ok(unescape(&rest[..at], mark));
             }
             escaped = false;
+        }
+        // the last line of what `head` left
+        if !rest.contains('\n') {
+            self.at = self.text.len();
+            return Ok(unescape(rest, mark));
         }
         self.fail("a text is not closed")
     }
@@ -252,7 +278,7 @@ mod tests {
                 "t": "true", "note": "a \"b\"\n\nc", "l": ["x", "y"], "e": [], "u": "<unset>", "z": "null"})
         );
         assert_eq!(dump("(a) {\n k = 1\n}\n(a) {\n k = 2\n}\n").unwrap().as_array().unwrap().len(), 2);
-        assert_eq!(dump("(a) {\n k = 1\n").unwrap_err().line, 2);
+        assert_eq!(dump("(a) {\n k = 1,\n...\n b = (c) [\n (c) {\n d = \"x y").unwrap()["b"][0]["d"], "x y");
         assert_eq!(dump("(a) {\n k = 1\n}\noops\n").unwrap_err().line, 4);
         assert!(dump(&"(a) [".repeat(5000)).is_err());
     }

@@ -2,6 +2,8 @@
 //! because headings do not always stand over their cells and can run together: `esxcfg-scsidevs -c` prints
 //! `Multipath PluginDisplay Name` (recorded on 5.0). Where shapes do not decide, the headings' places do.
 
+use std::collections::HashMap;
+
 use regex::Regex;
 use serde_json::{Map, Value};
 
@@ -78,6 +80,11 @@ impl Sheet {
         }
     }
 
+    /// A reader of the rows under a heading line; `None` when it is none.
+    pub fn reader(&self, heading: &str) -> Option<Reader> {
+        Some(Reader::new(self, self.headings(heading)?))
+    }
+
     /// Whether a line is a heading line of this sheet.
     pub fn is_heading(&self, line: &str) -> bool {
         self.headings(line).is_some()
@@ -135,6 +142,20 @@ impl Sheet {
     }
 }
 
+/// Readers by their heading lines: a text with many small tables has few different ones.
+#[derive(Default)]
+pub struct Readers(HashMap<String, Reader>);
+
+impl Readers {
+    /// The reader for a heading line of a sheet.
+    pub fn of(&mut self, sheet: &Sheet, heading: &str) -> Option<&Reader> {
+        if !self.0.contains_key(heading) {
+            self.0.insert(heading.to_owned(), sheet.reader(heading)?);
+        }
+        self.0.get(heading)
+    }
+}
+
 /// A row's keys `_1`, `_2`, ... instead of its headings; empty cells stay.
 fn without_names(row: Value) -> Value {
     match row {
@@ -151,7 +172,8 @@ pub fn pieces(line: &str) -> Vec<&str> {
     if apart.len() > 1 { apart } else { line.split_whitespace().collect() }
 }
 
-struct Reader {
+/// Reads rows under one heading line.
+pub struct Reader {
     headings: Vec<Found>,
     pattern: Option<Regex>,
     /// What a cell of each heading looks like; `None` for a heading that is not known.
@@ -176,7 +198,10 @@ impl Reader {
     }
 
     /// By place where every cell then looks as it should; else by shape; else by place or by number of cells.
-    fn row(&self, line: &Line) -> Result<Value, FormError> {
+    ///
+    /// # Errors
+    /// A row that fits in none of these ways.
+    pub fn row(&self, line: &Line) -> Result<Value, FormError> {
         let placed = self.by_place(line.text);
         if let Some(row) = placed.as_ref().filter(|row| self.looks_right(row)) {
             return Ok(row.clone());

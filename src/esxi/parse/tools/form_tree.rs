@@ -36,6 +36,7 @@ pub fn read(lines: &[Line], filtered: bool) -> Result<Value, FormError> {
             close(&mut stack, &mut top);
         }
         match kind {
+            Kind::Branch(_) if stack.len() > 200 => return line.fail("nested too deep"),
             Kind::Branch(name) => {
                 last = None;
                 stack.push((depth, name.to_owned(), Map::new()));

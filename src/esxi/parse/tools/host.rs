@@ -72,7 +72,8 @@ const PS: Sheet = Sheet {
 /// `lspci`: `-p` a table; plain and `-n` rows without headings (address, class, device, name in brackets); `-v` a
 /// block a device.
 pub fn lspci(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    let lines = text::lines(run, text);
+    // the heading line goes on below
+    let lines: Vec<Line> = text::lines(run, text).into_iter().filter(|l| l.body() != "Spawned bus").collect();
     let asks = |c| run.args.iter().any(|a| a.starts_with('-') && a.contains(c));
     let table = lines.first().is_some_and(|l| PCI.is_heading(l.text));
     if asks('p') || table {
@@ -146,7 +147,7 @@ pub fn chkconfig(run: &Invocation, text: &str) -> Result<Value, FormError> {
 pub fn ps(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
     // a tree of worlds has marks in front of the numbers
-    if run.has("-J") || run.has("--tree") {
+    if run.args.iter().any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('J')) || run.has("--tree") {
         return text::list(run, text);
     }
     if run.filtered() && !lines.first().is_some_and(|l| PS.is_heading(l.text)) {
@@ -157,8 +158,9 @@ pub fn ps(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `net-stats -l`: its table; other options: its lines.
 pub fn net_stats(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    if !run.has("-l") {
-        return text::sentences(run, text);
+    let table = text::lines(run, text).first().is_some_and(|l| PORTS.is_heading(l.text));
+    if !run.has("-l") && !table {
+        return super::form_any::read(run, text);
     }
     PORTS.read(&text::lines(run, text), run.filtered()).map(Value::Array)
 }

@@ -4,12 +4,17 @@
 //! array of strings for several (`text::sentences`). Rows that come with text around them stand under `_rows`.
 
 pub mod failure;
+mod fault;
+pub mod form_any;
 pub mod form_dump;
+pub mod form_json;
 pub mod form_labels;
+pub mod form_ruled;
 pub mod form_sheet;
 pub mod form_tree;
 pub mod text;
 
+mod disks;
 mod esxcfg;
 mod files;
 mod host;
@@ -23,9 +28,9 @@ mod tests;
 use serde_json::Value;
 
 use super::family::{Family, Invocation};
+use super::{ParseError, Parsed, prepare};
 use crate::esxi::forms::FormError;
-
-pub use failure::failure_text;
+use crate::esxi::output::Output;
 
 type Read = fn(&Invocation, &str) -> Result<Value, FormError>;
 type Matches = fn(&Invocation) -> bool;
@@ -70,6 +75,92 @@ macro_rules! on {
         |run, text| $read(&unwrapped(run), text)
     };
 }
+
+/// Reads what a command that is not esxcli printed.
+///
+/// # Errors
+/// A command that is none, and a text that is neither what the command prints nor an error of the command.
+pub fn parsed(command: &str, run: &Invocation, output: &Output) -> Result<Parsed, ParseError> {
+    let Some(family) = find(run) else { return Err(ParseError::UnknownCommand(run.program.clone())) };
+    let prepared = prepare::prepared(run, command, &output.stdout);
+    let output = Output { stdout: prepared.text.clone(), ..output.clone() };
+    let inner = unwrapped(run);
+    if let Some(failed) = failure::failed(&inner, &output) {
+        return Ok(Parsed::Failed(failed));
+    }
+    if let Some(number) = count(run, &output.stdout) {
+        return Ok(Parsed::Answer(number));
+    }
+    match (family.read)(run, &output.stdout) {
+        Ok(value) => Ok(Parsed::Answer(value)),
+        Err(error) => match failure::sentence(&output.stdout) {
+            Some(failed) => Ok(Parsed::Failed(failed)),
+            None => Err(prepared.refused(command, error)),
+        },
+    }
+}
+
+/// The number that `wc -l` and `grep -c` leave.
+fn count(run: &Invocation, text: &str) -> Option<Value> {
+    let last = run.filters.last()?;
+    let flag = last.iter().skip(1).any(|a| a.starts_with('-') && !a.starts_with("--") && a.contains('c'));
+    let counts = match base(last.first()?) {
+        "wc" => true,
+        "grep" | "egrep" => flag,
+        _ => false,
+    };
+    let number = text.trim();
+    (counts && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then(|| number.into())
+}
+
+/// Whether a word can be a program of a host at all: no option, no sentence, and none of the well-known programs that
+/// no ESXi has.
+fn is_program(name: &str) -> bool {
+    let name = base(name);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && name.len() <= 64
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+'))
+        && name.contains(|c: char| c.is_ascii_alphabetic())
+        && !name.contains("esxcli")
+        && name != "localcli"
+        && !ELSEWHERE.contains(&name.to_ascii_lowercase().as_str())
+        // PowerCLI's `Get-VMHost`
+        && !(name.contains('-') && name.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+/// Programs of other systems.
+const ELSEWHERE: &[&str] = &[
+    "kubectl",
+    "docker",
+    "podman",
+    "systemctl",
+    "journalctl",
+    "apt",
+    "apt-get",
+    "dpkg",
+    "yum",
+    "dnf",
+    "zypper",
+    "git",
+    "npm",
+    "pip",
+    "cargo",
+    "brew",
+    "powershell",
+    "pwsh",
+    "cmd",
+    "ipconfig",
+    "govc",
+    "terraform",
+    "ansible",
+    "ansible-playbook",
+    "useradd",
+    "iptables",
+    "virsh",
+    "qm",
+    "xe",
+    "dir",
+];
 
 /// A family for programs by name.
 macro_rules! tool {
@@ -181,7 +272,22 @@ pub const FAMILIES: &[Family] = &[
         storage::vmkfstools
     ),
     tool!("df", ["df"], "table of file systems by its headings", "df -h", storage::df),
-    tool!("vdf", ["vdf"], "object of its tables by their first headings", "vdf -h", storage::vdf),
+    tool!("vdf", ["vdf"], "rows of its tables, each by its own headings", "vdf -h", storage::vdf),
+    tool!("fdisk", ["fdisk"], "-l: partitions under _rows, the disk's lines under _lines", "fdisk -l", disks::fdisk),
+    tool!(
+        "voma",
+        ["voma"],
+        "its lines under _lines, the total of errors as a label",
+        "voma -m vmfs -f check -d /vmfs/devices/disks/naa.1:1",
+        disks::voma
+    ),
+    tool!(
+        "iscsi",
+        ["vmkiscsi-tool", "vicfg-iscsi"],
+        "-W: table of parameters by its headings; labels as an object; else lines",
+        "vmkiscsi-tool -W vmhba64",
+        disks::iscsi
+    ),
     tool!(
         "vim-cmd",
         ["vim-cmd", "vmware-vim-cmd"],
@@ -191,7 +297,8 @@ pub const FAMILIES: &[Family] = &[
     ),
     tool!(
         "vsish",
-        ["vsish"],
+        // `get` is typed inside of its own shell
+        ["vsish", "get"],
         "blocks and almost-JSON as objects; nodes and values as text",
         "vsish -e get /power/currentPolicy",
         vsish::read
@@ -216,7 +323,7 @@ pub const FAMILIES: &[Family] = &[
         "vmkping 10.0.0.1",
         host::ping
     ),
-    tool!("ls", ["ls"], "array of names; -l: rows", "ls -l /bootbank", files::ls),
+    tool!("ls", ["ls", "ll"], "array of names; -l: rows", "ls -l /bootbank", files::ls),
     tool!("stat", ["stat"], "its labels", "stat /etc/vmware/esx.conf", files::stat),
     tool!("du", ["du"], "rows of size and path", "du -sh /vmfs/volumes/datastore1", files::du),
     tool!(
@@ -262,10 +369,8 @@ pub const FAMILIES: &[Family] = &[
             "nc",
             "traceroute",
             "nslookup",
-            "openssl",
             "nicinfo.sh",
             "vscsiStats",
-            "memstats",
             "vm-support",
             "auto-backup.sh",
             "backup.sh",
@@ -279,14 +384,12 @@ pub const FAMILIES: &[Family] = &[
             "iperf",
             "enum_instances",
             "ssh",
-            "echo",
             "time",
             "watch",
             "vmdumper",
             "vmkerrcode",
             "vmtar",
             "hwclock",
-            "generate-certificates",
             "firmwareConfig.py",
             "pwqcheck",
             "passwd",
@@ -313,11 +416,8 @@ pub const FAMILIES: &[Family] = &[
             "which",
             "env",
             "printenv",
-            "python",
-            "python3",
             "sh",
             "crontab",
-            "configstorecli",
             "vmkmicrocode",
             "dmesg",
             "logger",
@@ -331,7 +431,6 @@ pub const FAMILIES: &[Family] = &[
             "hpssacli",
             "perccli",
             "storcli",
-            "voma",
             "vmfsfilelockinfo",
             "dd",
             "diff",
@@ -349,15 +448,20 @@ pub const FAMILIES: &[Family] = &[
             "ntpd",
             "ntpdate",
             "chronyc",
-            "nsxcli",
             "summarize-dvfilter",
-            "lsof",
             "sfcbd-watchdog",
             "sfcbd"
         ],
         "its lines: a string for one, an array for several",
         "uptime",
         text::sentences
+    ),
+    family(
+        "any other program",
+        "by its looks: JSON, a table with a ruler, KEY=value or label lines; else its lines",
+        "ethtool -i vmnic0",
+        |run| is_program(&run.program),
+        on!(form_any::read),
     ),
 ];
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::esxcfg::asks;
 use super::form_labels::{Labels, nest};
-use super::form_sheet::{Sheet, col, opt};
+use super::form_sheet::{Readers, Sheet, col, opt};
 use super::text::{self, Line, compiled};
 use crate::esxi::forms::FormError;
 use crate::esxi::parse::Invocation;
@@ -174,6 +174,9 @@ fn brief(run: &Invocation, lines: &[Line]) -> Result<Value, FormError> {
             }
             let mut device = Map::new();
             device.insert("_heading".into(), line.body().into());
+            if let Some((name, display)) = line.body().split_once(" : ") {
+                device.insert(name.trim().into(), display.trim().into());
+            }
             device.insert("_rows".into(), Value::Array(Vec::new()));
             devices.push(device);
             continue;
@@ -276,7 +279,17 @@ pub fn vmkfstools(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let queries =
         run.args.iter().any(|a| a.starts_with("-P") || a.starts_with("--queryfs") || a == "-Ph" || a == "-hP");
     if !queries && !lines.first().is_some_and(|l| l.body().contains("file system spanning")) {
-        return text::sentences(run, text);
+        // `-q` of a raw device mapping: a sentence and the device
+        let Some(device) = lines.iter().find_map(|l| l.body().strip_prefix("Maps to:")) else {
+            return text::sentences(run, text);
+        };
+        let said: Vec<&str> = lines.iter().map(Line::body).filter(|l| !l.starts_with("Maps to:")).collect();
+        let mut map = Map::new();
+        if !said.is_empty() {
+            map.insert("_heading".into(), said.join("\n").into());
+        }
+        map.insert("Maps to".into(), device.trim().into());
+        return Ok(Value::Object(map));
     }
     let labels = Labels::default();
     let mut map = Map::new();
@@ -312,31 +325,32 @@ pub fn df(run: &Invocation, text: &str) -> Result<Value, FormError> {
     DF.read(&text::lines(run, text), run.filtered()).map(Value::Array)
 }
 
-/// `vdf`: the tables of `Tardisk` and `Ramdisk`, each under its first heading, and df's own above them without `-h`.
+/// `vdf`: the rows of its tables one after another, each keyed by the headings of its own table: `Tardisk`,
+/// `Ramdisk`, and without `-h` df's own above them.
 pub fn vdf(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
-    let mut map = Map::new();
-    let mut part: Option<(Line, &Sheet, &str)> = None;
+    let mut rows = Vec::new();
+    let mut readers = Readers::default();
+    let mut part: Option<(Line, &Sheet)> = None;
     for line in &lines {
         let name = line.body().split_whitespace().next().unwrap_or("");
         if line.body().chars().all(|c| c == '-') {
             continue;
         }
-        if let Some(name) = ["Tardisk", "Ramdisk", "Filesystem"].into_iter().find(|n| *n == name) {
-            part = Some((*line, if name == "Filesystem" { &DF } else { &RAMDISK }, name));
-            map.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+        if ["Tardisk", "Ramdisk", "Filesystem"].contains(&name) {
+            part = Some((*line, if name == "Filesystem" { &DF } else { &RAMDISK }));
             continue;
         }
-        let Some((head, form, name)) = part else {
+        let Some((head, form)) = part else {
             if run.filtered() {
                 return text::words(run, text);
             }
             return line.fail("a row before the heading line `Tardisk ...` or `Ramdisk ...`");
         };
-        let rows = form.read(&[head, *line], false)?;
-        if let Some(Value::Array(all)) = map.get_mut(name) {
-            all.extend(rows);
+        match readers.of(form, head.text) {
+            Some(reader) => rows.push(reader.row(line)?),
+            None => return head.fail("not the heading line of a table of this command"),
         }
     }
-    Ok(Value::Object(map))
+    Ok(Value::Array(rows))
 }

@@ -6,40 +6,17 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{FAMILIES, failure_text, find};
-use crate::esxi::parse::Invocation;
-use crate::esxi::recorded;
-
-/// A recorded command line taken apart: the first command, and the words of each filter.
-pub(crate) fn invocation(command: &str) -> Invocation {
-    let mut parts = command.split('|').fold(Vec::<String>::new(), |mut parts, piece| {
-        // a bar inside quotes
-        match parts.last_mut() {
-            Some(last) if last.matches('"').count() % 2 + last.matches('\'').count() % 2 > 0 => {
-                last.push('|');
-                last.push_str(piece);
-            }
-            _ => parts.push(piece.to_owned()),
-        }
-        parts
-    });
-    let words = |part: &str| shell_words::split(part).unwrap_or_default();
-    let filters = parts.split_off(1).iter().map(|f| words(f)).collect();
-    let mut args = words(&parts[0]);
-    let whole = if args.is_empty() { String::new() } else { args.remove(0) };
-    let program =
-        if whole.starts_with("/etc/init.d/") { whole } else { whole.rsplit('/').next().unwrap_or("").to_owned() };
-    Invocation { program, args, filters }
-}
+use super::{FAMILIES, find};
+use crate::esxi::parse::ParseError;
+use crate::esxi::parse::invocation::invocation;
+use crate::esxi::{Output, recorded};
 
 /// What `esxprep parse` makes of an output.
-fn parsed(run: &Invocation, text: &str) -> Value {
-    if let Some((class, message)) = failure_text(&run.program, text) {
-        return json!({"error": {"class": class, "message": message}});
-    }
-    match find(run) {
-        None => json!({"no family": run.program}),
-        Some(family) => (family.read)(run, text).unwrap_or_else(|e| json!({"form error": e.to_string()})),
+fn answer(command: &str, text: &str) -> Value {
+    match super::super::parse(command, &Output::ok(text)) {
+        Ok(parsed) => parsed.to_json(),
+        Err(e @ ParseError::UnknownCommand(_)) => json!({"no family": e.to_string()}),
+        Err(e) => json!({"form error": e.to_string()}),
     }
 }
 
@@ -73,7 +50,7 @@ fn every_recorded_output_is_read_as_expected() {
     assert!(transcripts.len() >= 100, "only {} recorded outputs", transcripts.len());
     let mut wrong = Vec::new();
     for (path, command, text) in &transcripts {
-        let got = parsed(&invocation(command), text);
+        let got = answer(command, text);
         let file = expectation(path);
         if std::env::var_os("UPDATE_PARSE").is_some() {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -114,8 +91,7 @@ const NOTATION: &[char] =
 fn no_printed_word_gets_lost() {
     let mut lost = Vec::new();
     for (path, command, text) in transcripts() {
-        let run = invocation(&command);
-        let got = parsed(&run, &text);
+        let got = answer(&command, &text);
         if got.get("error").is_some() {
             continue;
         }
@@ -164,7 +140,7 @@ fn what_a_command_does_not_print_is_an_error_with_its_line() {
         ("esxcfg-advcfg -g /a/b", "hello\n", 1),
         ("vim-cmd vmsvc/getallvms", "hello\n", 1),
         ("vim-cmd hostsvc/hostsummary", "hello\n", 1),
-        ("vim-cmd vmsvc/get.summary 1", "(vim.vm.Summary) {\n   vm = 1,\n", 2),
+        ("vim-cmd vmsvc/get.summary 1", "(vim.vm.Summary) {\n   vm = 1,\n}\nhello\n", 4),
         ("vim-cmd vmsvc/snapshot.get 1", "hello\n", 1),
         ("partedUtil getptbl x", "gpt\n1 2 3 4\nhello\n", 3),
         ("vmkfstools -P x", "hello\n", 1),
@@ -174,7 +150,7 @@ fn what_a_command_does_not_print_is_an_error_with_its_line() {
         ("vmware -v", "VMware ESXi 8.0\nhello\n", 2),
         ("ls -l /", "hello\n", 1),
         ("esxtop -b -n 1", "\"a\",\"b\"\n\"1\"\n", 2),
-        ("vsish -e get /x", "A {\n  b:1\n", 2),
+        ("vsish -e get /x", "A {\n  b:1\n}\nhello\n", 4),
     ] {
         let run = invocation(command);
         let family = find(&run).unwrap();
@@ -213,8 +189,8 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
         (
             "vdf -h",
             "Tardisk   Space  Used\nsb.v00   150M  150M\n-----\nRamdisk   Size  Used Available Use% Mounted on\nroot   32M  3M  28M  10% --\n",
-            json!({"Tardisk": [{"Tardisk": "sb.v00", "Space": "150M", "Used": "150M"}],
-                "Ramdisk": [{"Ramdisk": "root", "Size": "32M", "Used": "3M", "Available": "28M", "Use%": "10%", "Mounted on": "--"}]}),
+            json!([{"Tardisk": "sb.v00", "Space": "150M", "Used": "150M"},
+                {"Ramdisk": "root", "Size": "32M", "Used": "3M", "Available": "28M", "Use%": "10%", "Mounted on": "--"}]),
         ),
         (
             "df -h",
@@ -231,7 +207,7 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
         (
             "esxcfg-mpath -b",
             "t10.A : Local Disk (t10.A)\n   vmhba1:C0:T0:L0 LUN:0 state:active Local HBA vmhba1 channel 0 target 0\n",
-            json!([{"_heading": "t10.A : Local Disk (t10.A)", "_rows": [{"_1": "vmhba1:C0:T0:L0", "LUN": "0",
+            json!([{"_heading": "t10.A : Local Disk (t10.A)", "t10.A": "Local Disk (t10.A)", "_rows": [{"_1": "vmhba1:C0:T0:L0", "LUN": "0",
                 "state": "active", "_2": "Local HBA vmhba1 channel 0 target 0"}]}]),
         ),
         (
@@ -247,14 +223,85 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
                 {"_1": "0000:01:00.1", "_2": "Network controller", "_3": "Maker Card", "_4": "vmnic1", "Class 0200": "8086:1521"}
             ]),
         ),
+        (
+            "smbiosDump | grep -A 9 Thing",
+            "  Thing Info: #11\n    Cache: #3\n    Inner:\n      A: 1\nThing Info: #12\n    Cache: #4\n",
+            json!([{"_heading": "Thing Info: #11", "Thing Info": "#11", "Cache": "#3", "Inner": {"A": "1"}},
+                {"_heading": "Thing Info: #12", "Thing Info": "#12", "Cache": "#4"}]),
+        ),
+        (
+            "vim-cmd vimsvc/license --show",
+            "[200] Asking...[200] Done, result is:\n   serial: 0-0\n   name: x y\n   total: 2\n   Properties:\n     [When] = 2025-12-12T16:40:29Z\n     [What] = <a: [b]>\n\n[200] End.\n",
+            json!({"_heading": "[200] Asking...[200] Done, result is:\n[200] End.", "serial": "0-0", "name": "x y", "total": "2",
+                "Properties": {"[When]": "2025-12-12T16:40:29Z", "[What]": "<a: [b]>"}}),
+        ),
+        (
+            "vim-cmd hostsvc/summary/scsilun",
+            "Device Type Vendor Model UUID Hba\nmpx.1 disk AB, AB Virtual S 0000000000766d68 vmhba0\n",
+            json!([{"Device": "mpx.1", "Type": "disk", "Vendor": "AB,", "Model": "AB Virtual S", "UUID": "0000000000766d68", "Hba": "vmhba0"}]),
+        ),
+        (
+            "vim-cmd hostsvc/net/hint",
+            "(vim.A) [\n(vim.B) {\na = <unset>,\n...\n...\nb = (vim.C) {\nc = \"d\",\n",
+            json!([{"_type": "vim.B", "a": "<unset>", "b": {"_type": "vim.C", "c": "d"}}]),
+        ),
+        ("esxcfg-route", "VMkernel default gateway is 10.0.0.1\n", json!({"VMkernel default gateway is": "10.0.0.1"})),
+        (
+            "esxcfg-nics -e",
+            "Name    Driver   ENS Capable   ENS Driven    MAC Address       Description\nvmnic9  abc      True          False         00:00:00:00:00:01 A card\n",
+            json!([{"Name": "vmnic9", "Driver": "abc", "ENS Capable": "True", "ENS Driven": "False",
+                "MAC Address": "00:00:00:00:00:01", "Description": "A card"}]),
+        ),
+        (
+            "vmkfstools -q a.vmdk",
+            "Disk a.vmdk is a Non-passthrough Raw Device Mapping\nMaps to: vml.0200\n",
+            json!({"_heading": "Disk a.vmdk is a Non-passthrough Raw Device Mapping", "Maps to": "vml.0200"}),
+        ),
+        (
+            "cat a.vmdk",
+            "# Disk DescriptorFile\nversion=1\ncreateType=\"x\"\n\nRW 41 SESPARSE \"a-s.vmdk\"\nddb.grain = \"8\"\n",
+            json!({"version": "1", "createType": "x", "ddb.grain": "8",
+                "_rows": [{"_1": "RW", "_2": "41", "_3": "SESPARSE", "_4": "a-s.vmdk"}]}),
+        ),
+        (
+            "ll",
+            "total 12\n-r-------T    1 root     root     29519380480 Apr  3 20:05 a:1\nlrwxrwxrwx    1 root     root            20 Apr  3 20:05 b -> a:1\n",
+            json!([{"total": "12"},
+                {"_1": "-r-------T", "_2": "1", "_3": "root", "_4": "root", "_5": "29519380480", "_6": "Apr  3 20:05", "_7": "a:1"},
+                {"_1": "lrwxrwxrwx", "_2": "1", "_3": "root", "_4": "root", "_5": "20", "_6": "Apr  3 20:05", "_7": "b -> a:1"}]),
+        ),
+        (
+            "cat /system/heaps/a-0x41/stats",
+            "A stats {\nName:x\nkind:K: 1 -> Any\n}\n",
+            json!({"_heading": "A stats", "Name": "x", "kind": "K: 1 -> Any"}),
+        ),
+        ("vim-cmd vmsvc/getallvms | wc -l", "12\n", json!("12")),
+        ("vim-cmd vmsvc/getallvms | awk '{print $1}'", "1\n2\n", json!([{"_1": "1"}, {"_1": "2"}])),
+        (
+            "lspci -p",
+            "Segm:Bu:De.F  Vend:Dvid Subv:Subd ISA/irq/Vect P M Module       Name\n                                                   Spawned bus\n0000:00:00.0  8086:0001 1028:0002   /   /      @ V \n",
+            json!([{"Segm:Bu:De.F": "0000:00:00.0", "Vend:Dvid": "8086:0001", "Subv:Subd": "1028:0002", "ISA/irq/Vect": "/   /",
+                "P": "@", "M": "V", "Module": "", "Name": ""}]),
+        ),
+        (
+            "ls -l /x /y",
+            "ls: /x: No such file or directory\n-rw-r--r--    1 root     root    1 Sept 3 20:05 a b\n",
+            json!(["ls: /x: No such file or directory", {"_1": "-rw-r--r--", "_2": "1", "_3": "root", "_4": "root", "_5": "1",
+                "_6": "Sept", "_7": "3", "_8": "20:05", "_9": "a b"}]),
+        ),
+        (
+            "echo a; uname -a; vmware -v",
+            "a\nVMkernel b\nVMware ESXi 8.0\n",
+            json!(["a", "VMkernel b", "VMware ESXi 8.0"]),
+        ),
+        ("printf 'A=%s\\n' 1", "A=1\nB=2\n", json!({"A": "1", "B": "2"})),
         ("cat /etc/vmware/esx.conf", "/a/b = \"x = y\"\n", json!({"/a/b": "x = y"})),
         ("reboot", "", json!("")),
     ] {
-        let run = invocation(command);
-        assert_eq!(parsed(&run, text), expected, "{command}");
+        assert_eq!(answer(command, text), expected, "{command}");
         // the same with the blanks that a paste puts before every line, and with carriage returns
         let shifted = text.lines().map(|l| if l.is_empty() { String::from("\r\n") } else { format!(" {l}\r\n") });
-        assert_eq!(parsed(&run, &shifted.collect::<String>()), expected, "{command}, shifted");
+        assert_eq!(answer(command, &shifted.collect::<String>()), expected, "{command}, shifted");
     }
 }
 
@@ -305,6 +352,23 @@ const COMMANDS: &[&str] = &[
     "cat /etc/ssh/sshd_config",
     "smbiosDump",
     "vmware -v",
+    "fdisk -l",
+    "voma -m vmfs -f check -d x",
+    "vmkiscsi-tool -W vmhba64",
+    "vdq -q",
+    "nsxdp-cli ens port list",
+    "esxupdate query",
+    "esxcfg-route",
+    "esxcfg-nics -e",
+    "cat x.vmdk",
+    "cat x.json",
+    "cp a b",
+    "vim-cmd vmsvc/power.on 1",
+    "vim-cmd vimsvc/license --show",
+    "vim-cmd hostsvc/summary/scsilun",
+    "vmkfstools -q x",
+    "/etc/init.d/hostd restart",
+    "some-tool -x",
 ];
 
 proptest! {
@@ -313,9 +377,8 @@ proptest! {
     fn any_text_is_read_or_refused(text in "[ -~\\n\\t\\ré]{0,300}", lines in prop::collection::vec("[ ]{0,9}[|\\\\(\\[{}\\])=+:\"'a-z0-9,.-]{0,30}", 0..12)) {
         for command in COMMANDS {
             for filter in ["", " | grep x"] {
-                let run = invocation(&format!("{command}{filter}"));
-                parsed(&run, &text);
-                parsed(&run, &lines.join("\n"));
+                answer(&format!("{command}{filter}"), &text);
+                answer(&format!("{command}{filter}"), &lines.join("\n"));
             }
         }
     }
@@ -328,7 +391,7 @@ proptest! {
         if !chars.is_empty() {
             let (a, b) = (cut.index(chars.len()), at.index(chars.len()));
             let damaged: String = chars[..a.min(b)].iter().chain(with.chars().collect::<Vec<_>>().iter()).chain(&chars[a.max(b)..]).collect();
-            parsed(&invocation(command), &damaged);
+            answer(command, &damaged);
         }
     }
 }

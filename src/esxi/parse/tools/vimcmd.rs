@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::form_labels::Labels;
+use super::form_sheet::{Sheet, col, opt};
 use super::text::{self, Line, compiled, put};
 use super::{form_dump, form_sheet};
 use crate::esxi::forms::FormError;
@@ -9,7 +11,7 @@ use crate::esxi::parse::Invocation;
 
 /// Reads by what was asked, and where that is open, by what is there.
 pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    let verb = run.args.first().map_or("", |a| a.trim_matches('/'));
+    let verb = run.args.iter().find(|a| !a.starts_with('-')).map_or("", |a| a.trim_matches('/'));
     if verb == "vmsvc/getallvms" {
         return all_vms(run, text);
     }
@@ -33,6 +35,13 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if verb == "vmsvc/get.datastores" || verb == "vmsvc/datastores" {
         return columns(&lines);
     }
+    let full = text::lines(run, text);
+    if full.first().is_some_and(|l| LUNS.is_heading(l.text)) {
+        return LUNS.read(&full, run.filtered()).map(Value::Array);
+    }
+    if let Some(value) = labels(&full) {
+        return Ok(value);
+    }
     match (form_dump::members(&lines), lines.first()) {
         (Some(value), _) => Ok(value),
         (None, Some(line)) if DUMPS.contains(&verb) => {
@@ -40,6 +49,58 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
         }
         _ => text::sentences(run, text),
     }
+}
+
+/// `hostsvc/summary/scsilun` and `hostsvc/summary/hba` (not verified on a host).
+const LUNS: Sheet = Sheet {
+    columns: &[
+        col("Device", r"\S+"),
+        opt("Type", r"[a-z]\S*"),
+        opt("Vendor", r"\S+"),
+        opt("Model", r"\S.*?"),
+        opt("UUID", r"[0-9a-fA-F]{16,}"),
+        opt("Hba", r"vmhba\S*"),
+        opt("Bus", r"\d+"),
+        opt("Status", r"\S+"),
+        opt("Driver", r"\S+"),
+    ],
+    sets: &[],
+};
+
+/// `Label: value` lines below or between sentences in which something else is said: `vimsvc/license --show`,
+/// `hbrsvc/vmreplica.getState`. At least two labels, and below them `[name] = value`.
+fn labels(lines: &[Line]) -> Option<Value> {
+    const FORM: Labels = Labels { inner: &[], equals: true };
+    let property = |b: &str| b.starts_with('[') && b.contains("] = ");
+    let label = |l: &Line| {
+        let name = l.body().split(':').next().unwrap_or("");
+        let words = name.split_whitespace().count();
+        property(l.body())
+            || l.body().contains(':')
+                && (1..=4).contains(&words)
+                && name.len() < 40
+                && name.starts_with(|c: char| c.is_alphabetic())
+                && !name.contains(['=', '/', '(', '"'])
+                && FORM.split(l.body()).is_some()
+    };
+    let (told, rest): (Vec<Line>, Vec<Line>) = lines.iter().partition(|l| !label(l) || sentence(l.body()));
+    if rest.len() < 2 || told.len() > 4 || rest.iter().filter(|l| !property(l.body())).count() < 2 {
+        return None;
+    }
+    let value = FORM.read(&rest).ok()?;
+    let Value::Object(map) = value else { return Some(value) };
+    // a list of names under labels is what `vim-cmd help` and its namespaces print
+    if map.values().any(Value::is_array) {
+        return None;
+    }
+    let said = told.iter().map(|l| l.body()).collect::<Vec<_>>().join("\n");
+    let heading = (!said.is_empty()).then(|| ("_heading".to_owned(), Value::from(said)));
+    Some(Value::Object(heading.into_iter().chain(map).collect()))
+}
+
+/// `Querying VM running replication state:`: a line that says what follows.
+fn sentence(body: &str) -> bool {
+    body.ends_with(':') && body.split_whitespace().count() > 2
 }
 
 /// Commands that answer with an object dump and nothing else.

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::form_json;
 use super::text::{self, Line, put};
 use crate::esxi::forms::FormError;
 use crate::esxi::parse::Invocation;
@@ -14,15 +15,29 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
         .filter(|l| !(l.body().starts_with("main():") && l.body().contains("deprecated")))
         .collect();
     let Some(first) = lines.iter().find(|l| !l.blank()) else { return Ok("".into()) };
-    if first.body() == "{" || first.body().starts_with("{ \"") || first.body() == "[" {
-        let body = lines.iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
-        let mut reader = Almost { text: &body, at: 0, lines: &lines };
-        let value = reader.value(0)?;
-        reader.blanks();
-        return if reader.rest().is_empty() { Ok(value) } else { reader.fail("text behind the closing bracket") };
+    if form_json::begins(first.body()) {
+        return form_json::read(&lines);
     }
     if first.body().ends_with('{') {
         return blocks(&lines);
+    }
+    // some nodes print no brackets: a heading line and labels without a blank behind the colon
+    let labels = |ls: &[Line]| {
+        !ls.is_empty() && ls.iter().all(|l| l.body().split_once(':').is_some_and(|(name, _)| plain(name)))
+    };
+    let full: Vec<Line> = lines.iter().filter(|l| !l.blank()).copied().collect();
+    if let [head, rest @ ..] = full.as_slice()
+        && !run.has("ls")
+        && (labels(&full) && (full.len() > 1 || run.filtered()) || labels(rest) && rest[0].indent() > head.indent())
+    {
+        let mut map = Map::new();
+        if !labels(std::slice::from_ref(head)) {
+            map.insert("_heading".into(), head.body().into());
+        }
+        for (label, value) in full.iter().filter_map(|l| l.body().split_once(':')) {
+            put(&mut map, label.trim(), value.trim().into());
+        }
+        return Ok(Value::Object(map));
     }
     if run.filtered() && lines.iter().all(|l| l.blank() || l.body().contains(':')) {
         let mut map = Map::new();
@@ -34,6 +49,11 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let node = run.has("ls") || lines.iter().all(|l| l.blank() || l.body().ends_with('/'));
     let many: Vec<Value> = lines.iter().filter(|l| !l.blank()).map(|l| l.body().into()).collect();
     Ok(if many.len() == 1 && !node { many.into_iter().next().unwrap_or_default() } else { Value::Array(many) })
+}
+
+/// Whether a text in front of a colon is a label: words, not an address or a path.
+fn plain(name: &str) -> bool {
+    name.len() < 60 && name.starts_with(|c: char| c.is_alphabetic()) && !name.contains(['/', '[', '"'])
 }
 
 /// `Name {`, `label:value`, `}`. A block inside has its name as label; a line without a colon goes on with the value
@@ -54,11 +74,15 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
             if !heading.is_empty() {
                 map.insert("_heading".into(), heading.into());
             }
+            if stack.len() > 64 {
+                return line.fail("nested too deep");
+            }
             stack.push((label.to_owned(), map, None));
             continue;
         }
         if body == "}" || body == "}," {
-            let Some((name, map, _)) = stack.pop() else { return line.fail("a closing bracket too many") };
+            // a copy that begins inside of a block has a closing bracket too many
+            let Some((name, map, _)) = stack.pop() else { continue };
             match stack.last_mut() {
                 Some((_, outer, _)) => put(outer, &name, Value::Object(map)),
                 None => done.push(Value::Object(map)),
@@ -72,6 +96,8 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
                 put(map, label.trim(), value.trim().into());
                 *last = Some(label.trim().to_owned());
             }
+            // `-- Details` parts the statistics
+            _ if body.starts_with("--") => put(map, "_lines", body.into()),
             _ => match last.as_ref().and_then(|l| map.get_mut(l)) {
                 Some(Value::String(value)) => {
                     if !value.is_empty() {
@@ -83,108 +109,14 @@ fn blocks(lines: &[Line]) -> Result<Value, FormError> {
             },
         }
     }
-    match (stack.is_empty(), done.len(), lines.last()) {
-        (false, _, Some(line)) => line.fail("a block is not closed"),
-        (_, 1, _) => Ok(done.remove(0)),
-        _ => Ok(Value::Array(done)),
-    }
-}
-
-/// A reader of what looks like JSON.
-struct Almost<'a> {
-    text: &'a str,
-    at: usize,
-    lines: &'a [Line<'a>],
-}
-
-impl<'a> Almost<'a> {
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or("")
-    }
-
-    fn fail<T>(&self, problem: &'static str) -> Result<T, FormError> {
-        let before = self.text.get(..self.at).unwrap_or("").matches('\n').count();
-        match self.lines.get(before).or(self.lines.last()) {
-            Some(line) => line.fail(problem),
-            None => Err(FormError { line: 1, problem, text: String::new() }),
+    // what `head` or a partial copy left: the blocks end with the text
+    while let Some((name, map, _)) = stack.pop() {
+        match stack.last_mut() {
+            Some((_, outer, _)) => put(outer, &name, Value::Object(map)),
+            None => done.push(Value::Object(map)),
         }
     }
-
-    fn blanks(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
-    }
-
-    fn take(&mut self, mark: char) -> bool {
-        let found = self.rest().starts_with(mark);
-        if found {
-            self.at += mark.len_utf8();
-        }
-        found
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Value, FormError> {
-        if depth > 64 {
-            return self.fail("nested too deep");
-        }
-        self.blanks();
-        if self.take('{') {
-            let mut map = Map::new();
-            loop {
-                self.blanks();
-                if self.take('}') {
-                    return Ok(Value::Object(map));
-                }
-                let name = self.string(':')?;
-                self.blanks();
-                if !self.take(':') {
-                    return self.fail("a name without a colon behind it");
-                }
-                let value = self.value(depth + 1)?;
-                put(&mut map, &name, value);
-                self.blanks();
-                self.take(',');
-            }
-        }
-        if self.take('[') {
-            let mut items = Vec::new();
-            loop {
-                self.blanks();
-                if self.take(']') {
-                    return Ok(Value::Array(items));
-                }
-                items.push(self.value(depth + 1)?);
-                self.blanks();
-                self.take(',');
-            }
-        }
-        if self.rest().starts_with('"') {
-            return self.string(',').map(|s| s.trim().into());
-        }
-        let rest = self.rest();
-        let end = rest.find([',', '\n', '}', ']']).unwrap_or(rest.len());
-        let word = rest[..end].trim();
-        if word.is_empty() {
-            return self.fail("no value");
-        }
-        self.at += end;
-        Ok(word.into())
-    }
-
-    /// A string ends at a quote that `next`, a bracket or the text's end follows.
-    fn string(&mut self, next: char) -> Result<String, FormError> {
-        if !self.take('"') {
-            return self.fail("no opening quote");
-        }
-        let rest = self.rest();
-        for (at, _) in rest.match_indices('"') {
-            let after = rest[at + 1..].trim_start();
-            if after.is_empty() || after.starts_with([next, '}', ']']) {
-                self.at += at + 1;
-                return Ok(rest[..at].to_owned());
-            }
-        }
-        self.fail("a string is not closed")
-    }
+    Ok(if done.len() == 1 { done.remove(0) } else { Value::Array(done) })
 }
 
 #[cfg(test)]
@@ -206,7 +138,16 @@ mod tests {
         assert_eq!(read(&run, text).unwrap(), json!({"a": "0x7", "b": ["1", "2"], "c": "x\n\ny \"q\" z"}));
         assert_eq!(read(&run, "0\n").unwrap(), "0");
         assert_eq!(read(&run, "vmnic0/\n").unwrap(), json!(["vmnic0/"]));
-        assert_eq!(read(&run, "A {\n  x:1\n").unwrap_err().line, 2);
+        assert_eq!(read(&run, "A {\n  x:1\n  b:c {\n  d:2\n").unwrap()["b"]["d"], "2");
+        assert_eq!(read(&run, "A {\n  x:1\n}\noops\n").unwrap_err().line, 4);
+        assert_eq!(
+            read(&run, "A {\n  x:1\n  -- more\n  y:2\n}\n").unwrap(),
+            json!({"_heading": "A", "x": "1", "_lines": "-- more", "y": "2"})
+        );
+        assert_eq!(
+            read(&run, "A policy\n  ID: 1\n  Name:b\n").unwrap(),
+            json!({"_heading": "A policy", "ID": "1", "Name": "b"})
+        );
         assert!(read(&run, &"[\n".repeat(5000)).is_err());
     }
 }
