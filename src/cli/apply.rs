@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::hosts::{Failure, HostArgs, Simulated};
+use super::options::line_of;
 use super::record::{About, RecordArgs, Recording};
 use crate::engine::events::Event;
 use crate::engine::journal::{Journal, NewRun};
@@ -105,7 +106,8 @@ pub fn verify(args: VerifyArgs) -> ExitCode {
     run(args.run, RunOptions::new(Mode::Verify, cache_dir()))
 }
 
-fn cache_dir() -> PathBuf {
+/// Where downloads are kept.
+pub(super) fn cache_dir() -> PathBuf {
     use etcetera::BaseStrategy;
     etcetera::choose_base_strategy()
         .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
@@ -221,6 +223,8 @@ fn recording(
     let name = playbook.path.file_name().map(|n| n.to_string_lossy().into_owned());
     let about = About {
         mode: options.mode.word().to_owned(),
+        options: line_of(options),
+        resumed: options.resumed.clone(),
         run: Some(run.to_owned()),
         playbook: name.or_else(|| Some(playbook.name.clone())),
         text: playbook.text(),

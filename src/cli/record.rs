@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::hosts::Failure;
 use crate::engine::events::now_rfc3339;
+use crate::engine::run::Resumed;
 use crate::fixture::RecordedArtifact;
 use crate::fixture::redact::Mode;
 use crate::fixture::secrets::SecretBook;
@@ -35,6 +36,10 @@ pub struct RecordArgs {
 pub struct About {
     /// `apply`, `check`, `verify` or `facts`.
     pub mode: String,
+    /// The run's other options, where they are not the defaults.
+    pub options: Option<String>,
+    /// Steps that it leaves out because an earlier run ended them well.
+    pub resumed: Resumed,
     /// The run's id, where it has one.
     pub run: Option<String>,
     /// The playbook's file name.
@@ -101,6 +106,8 @@ impl Recording {
             say("redacted", Some(self.mode.word().into()));
             say("run", self.about.run.clone());
             say("mode", Some(self.about.mode.clone()));
+            say("options", self.about.options.clone());
+            say("resumed", self.about.resumed.get(&raw.host.name).map(|steps| serde_json::json!(steps).to_string()));
             say("playbook", self.about.playbook.clone());
             say("recorded", Some(now_rfc3339()));
             say("esxprep", Some(env!("CARGO_PKG_VERSION").into()));
