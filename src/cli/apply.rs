@@ -201,10 +201,13 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
         Err(error) => eprintln!("warning: a defect in esxprep, the report ended early: {error}"),
     }
     if let Some(recording) = recording {
-        recording.finish(artifacts, human);
+        recording.finish(artifacts, outcome.exit_code == INTERRUPTED, human);
     }
     Ok(outcome.exit_code)
 }
+
+/// The exit code of an interrupted run.
+const INTERRUPTED: u8 = 130;
 
 /// Begins the recording, if one is wanted.
 fn recording(
@@ -282,9 +285,9 @@ async fn interrupts(cancel: CancellationToken, ctx: Arc<Context>, recording: Opt
             );
             if let Some(recording) = &recording {
                 let artifacts = tokio::time::timeout(Duration::from_secs(1), ctx.artifacts.recordable()).await;
-                recording.finish(artifacts.unwrap_or_default(), human);
+                recording.finish(artifacts.unwrap_or_default(), true, human);
             }
-            std::process::exit(130);
+            std::process::exit(i32::from(INTERRUPTED));
         }
         eprintln!("interrupted: finishing the change in hand (again to stop at once)");
         cancel.cancel();

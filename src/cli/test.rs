@@ -111,6 +111,18 @@ fn all(args: &TestArgs) -> Result<Results, Failure> {
     for file in skipped {
         eprintln!("warning: {} is left out: it does not begin with `esxprep fixture 1`", file.display());
     }
+    for file in &files {
+        let ended = |h: &&HostFixture| h.meta.get("ended").is_some_and(|how| how == "interrupted");
+        let hosts: Vec<&str> = file.fixture.hosts.iter().filter(ended).map(|h| h.name.as_str()).collect();
+        if !hosts.is_empty() {
+            eprintln!(
+                "warning: {} was recorded in a run that was interrupted: of {} nothing is known from there on, and what \
+                 comes then is not what a host would do",
+                file.path.display(),
+                hosts.join(", ")
+            );
+        }
+    }
     if files.iter().all(|f| f.fixture.hosts.is_empty()) {
         return Err(Failure::Text(format!("{} has no recorded hosts", args.fixture.display())));
     }
