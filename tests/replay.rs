@@ -3,158 +3,21 @@
 //! Needs Linux and either root or user namespaces, as the simulator does.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use esxprep::engine::events::Event;
 use esxprep::engine::{Context, Mode, Replayed, RunOptions, RunOutcome, replayed, run};
-use esxprep::fixture::{Ask, Fixture, Growing, HostFixture, Observed, Origin, Outcome};
+use esxprep::fixture::{Ask, Fixture};
 use esxprep::inventory::Inventory;
 use esxprep::playbook::Playbook;
 use esxprep::sim::{Options, Sim, inventory_yaml};
-use esxprep::transport::asked::{self, Asked};
-use esxprep::transport::{Connector, Cost, Payload, Reply, Request, RusshConnector, Shell, Target, TransportError};
-use indexmap::IndexMap;
+use esxprep::transport::RusshConnector;
+use esxprep::transport::record::RecordingConnector;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// Stands between the engine and a live transport and writes down everything as it is.
-#[derive(Clone, Default)]
-struct Recorder {
-    inner: RusshConnector,
-    hosts: Arc<Mutex<IndexMap<String, Host>>>,
-}
-
-struct Host {
-    growing: Growing,
-    asked: Asked,
-}
-
-impl Recorder {
-    fn told(&self, target: &Target, ask: &Ask, seen: Observed) {
-        let mut hosts = self.hosts.lock().unwrap();
-        let host = hosts.entry(target.name.clone()).or_insert_with(|| Host {
-            growing: Growing::new(HostFixture { name: target.name.clone(), ..HostFixture::default() }, Origin::Unsaid),
-            asked: Asked::default(),
-        });
-        host.growing.observe(ask, seen);
-    }
-
-    fn ask(&self, target: &Target, request: &Request) -> Ask {
-        self.hosts.lock().unwrap().get_mut(&target.name).unwrap().asked.command(request)
-    }
-}
-
-struct Recorded {
-    inner: Box<dyn Shell>,
-    to: Recorder,
-    target: Target,
-}
-
-fn since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64()
-}
-
-#[async_trait]
-impl Connector for Recorder {
-    async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
-        let start = Instant::now();
-        let connected = self.inner.connect(target).await;
-        let outcome = connected.as_ref().map_or_else(asked::outcome, |_| Outcome::default());
-        self.told(target, &asked::connect(target), Observed { outcome, seconds: since(start), ..Observed::default() });
-        Ok(Box::new(Recorded { inner: connected?, to: self.clone(), target: target.clone() }))
-    }
-
-    async fn listening(&self, target: &Target, within: Duration) -> bool {
-        let start = Instant::now();
-        let listens = self.inner.listening(target, within).await;
-        let outcome = Outcome::code(i32::from(!listens));
-        self.told(
-            target,
-            &asked::listening(target),
-            Observed { outcome, seconds: since(start), ..Observed::default() },
-        );
-        listens
-    }
-
-    async fn addresses(&self, target: &Target) -> Option<Vec<IpAddr>> {
-        let found = self.inner.addresses(target).await;
-        let outcome = match &found {
-            Some(all) => Outcome::printed(all.iter().map(|a| format!("{a}\n")).collect::<String>()),
-            None => Outcome::code(1),
-        };
-        self.told(target, &asked::resolve(target), Observed { outcome, ..Observed::default() });
-        found
-    }
-}
-
-#[async_trait]
-impl Shell for Recorded {
-    async fn batch(
-        &mut self,
-        requests: &[Request],
-        done: &mut (dyn FnMut(usize) + Send),
-    ) -> Result<Vec<Reply>, TransportError> {
-        let asks: Vec<Ask> = requests.iter().map(|request| self.to.ask(&self.target, request)).collect();
-        let start = Instant::now();
-        let mut ended = 0;
-        let replies = self
-            .inner
-            .batch(requests, &mut |index| {
-                ended += 1;
-                done(index);
-            })
-            .await;
-        match &replies {
-            Ok(replies) => {
-                for ((ask, request), reply) in asks.iter().zip(requests).zip(replies) {
-                    let Reply { stdout, stderr, code, seconds } = reply.clone();
-                    let outcome = Outcome::Ended { stdout, stderr, code };
-                    let seen = Observed { outcome, seconds, changes: request.changes, ..Observed::default() };
-                    self.to.told(&self.target, ask, seen);
-                }
-            }
-            Err(error) => {
-                let at = ended.min(asks.len() - 1);
-                let (outcome, seconds, changes) = (asked::outcome(error), since(start), requests[at].changes);
-                self.to.told(&self.target, &asks[at], Observed { outcome, seconds, changes, ..Observed::default() });
-            }
-        }
-        replies
-    }
-
-    async fn upload(
-        &mut self,
-        payload: &Payload,
-        path: &str,
-        mode: u32,
-        progress: &mut (dyn FnMut(u64) + Send),
-    ) -> Result<(), TransportError> {
-        let start = Instant::now();
-        let mut size = 0;
-        let mut both = |sent| {
-            size = sent;
-            progress(sent);
-        };
-        let ended = self.inner.upload(payload, path, mode, &mut both).await;
-        let outcome = ended.as_ref().map_or_else(asked::outcome, |()| Outcome::default());
-        let seen = Observed { outcome, seconds: since(start), changes: true, size: Some(size), mode: Some(mode) };
-        self.to.told(&self.target, &Ask::Upload(path.to_owned()), seen);
-        ended
-    }
-
-    fn cost(&self) -> Cost {
-        self.inner.cost()
-    }
-
-    async fn close(&mut self) {
-        self.inner.close().await;
-    }
-}
 
 /// What was recorded, and what the recorded run came to.
 struct Session {
@@ -199,24 +62,17 @@ async fn record_with(sim: &Sim, path: &Path, options: RunOptions) -> Session {
     let inventory = Inventory::parse(&inventory_yaml(sim.hosts()), "sim.yml").unwrap();
     let known: BTreeSet<String> = inventory.var_names().into_iter().chain(options.extra_vars.keys().cloned()).collect();
     let playbook = Playbook::load(path, &known).unwrap_or_else(|problems| panic!("{problems}"));
-    let recorder = Recorder::default();
+    let recorder = Arc::new(RecordingConnector::new(Arc::new(RusshConnector::default())));
     let (events, mut received) = mpsc::unbounded_channel();
     let id = "20261122-204501-9f3a".to_owned();
-    let ctx = Context::new(
-        playbook,
-        options.clone(),
-        Arc::new(recorder.clone()),
-        CancellationToken::new(),
-        id.clone(),
-        events,
-    );
+    let ctx = Context::new(playbook, options.clone(), recorder.clone(), CancellationToken::new(), id.clone(), events);
     let ctx = Arc::new(ctx.without_lock());
     let outcome = run(ctx.clone(), inventory.hosts.clone()).await;
     let mut fixture = Fixture { artifacts: ctx.artifacts.recordable().await, ..Fixture::default() };
-    let mut recorded = std::mem::take(&mut *recorder.hosts.lock().unwrap());
+    let mut recorded = recorder.recorded();
     for host in &inventory.hosts {
-        let mut kept = recorded.shift_remove(&host.name).unwrap().growing.into_host();
-        kept.meta.insert("address".into(), format!("{}:{}", host.target.address, host.target.port));
+        let at = recorded.iter().position(|raw| raw.host.name == host.name).unwrap();
+        let mut kept = recorded.swap_remove(at).host;
         kept.meta.insert("run".into(), id.clone());
         kept.vars = host.vars.clone();
         fixture.hosts.push(kept);

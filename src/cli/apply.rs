@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::hosts::{Failure, HostArgs, Simulated};
+use super::options::line_of;
 use super::record::{About, RecordArgs, Recording};
 use crate::engine::events::Event;
 use crate::engine::journal::{Journal, NewRun};
@@ -105,7 +106,8 @@ pub fn verify(args: VerifyArgs) -> ExitCode {
     run(args.run, RunOptions::new(Mode::Verify, cache_dir()))
 }
 
-fn cache_dir() -> PathBuf {
+/// Where downloads are kept.
+pub(super) fn cache_dir() -> PathBuf {
     use etcetera::BaseStrategy;
     etcetera::choose_base_strategy()
         .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
@@ -199,10 +201,13 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
         Err(error) => eprintln!("warning: a defect in esxprep, the report ended early: {error}"),
     }
     if let Some(recording) = recording {
-        recording.finish(artifacts, human);
+        recording.finish(artifacts, outcome.exit_code == INTERRUPTED, human);
     }
     Ok(outcome.exit_code)
 }
+
+/// The exit code of an interrupted run.
+const INTERRUPTED: u8 = 130;
 
 /// Begins the recording, if one is wanted.
 fn recording(
@@ -221,6 +226,8 @@ fn recording(
     let name = playbook.path.file_name().map(|n| n.to_string_lossy().into_owned());
     let about = About {
         mode: options.mode.word().to_owned(),
+        options: line_of(options),
+        resumed: options.resumed.clone(),
         run: Some(run.to_owned()),
         playbook: name.or_else(|| Some(playbook.name.clone())),
         text: playbook.text(),
@@ -278,9 +285,9 @@ async fn interrupts(cancel: CancellationToken, ctx: Arc<Context>, recording: Opt
             );
             if let Some(recording) = &recording {
                 let artifacts = tokio::time::timeout(Duration::from_secs(1), ctx.artifacts.recordable()).await;
-                recording.finish(artifacts.unwrap_or_default(), human);
+                recording.finish(artifacts.unwrap_or_default(), true, human);
             }
-            std::process::exit(130);
+            std::process::exit(i32::from(INTERRUPTED));
         }
         eprintln!("interrupted: finishing the change in hand (again to stop at once)");
         cancel.cancel();

@@ -81,7 +81,7 @@ async fn from_hosts(args: &FactsArgs) -> Result<u8, Failure> {
     let code = show(hosts.into_iter().map(|host| (connector.clone(), host.clone())).collect(), args.json).await;
     sim.stop().await;
     if let Some(recording) = recording {
-        recording.finish(Vec::new(), !args.json);
+        recording.finish(Vec::new(), false, !args.json);
     }
     Ok(code)
 }

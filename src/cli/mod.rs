@@ -6,6 +6,7 @@ mod facts;
 mod hosts;
 mod log;
 mod man;
+mod options;
 mod parse;
 mod record;
 mod schema;

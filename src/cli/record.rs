@@ -1,5 +1,6 @@
 //! `--record FILE`: what hosts were asked and answered goes into a fixture, whatever the run came to.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use clap::Args;
 
 use super::hosts::Failure;
 use crate::engine::events::now_rfc3339;
+use crate::engine::run::Resumed;
 use crate::fixture::RecordedArtifact;
 use crate::fixture::redact::Mode;
 use crate::fixture::secrets::SecretBook;
@@ -14,7 +16,7 @@ use crate::fixture::store::{self, StoreError};
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::transport::Connector;
-use crate::transport::record::RecordingConnector;
+use crate::transport::record::{Raw, RecordingConnector};
 
 /// Whether to record, and how much of it to replace.
 #[derive(Debug, Clone, Default, Args)]
@@ -35,6 +37,10 @@ pub struct RecordArgs {
 pub struct About {
     /// `apply`, `check`, `verify` or `facts`.
     pub mode: String,
+    /// The run's other options, where they are not the defaults.
+    pub options: Option<String>,
+    /// Steps that it leaves out because an earlier run ended them well.
+    pub resumed: Resumed,
     /// The run's id, where it has one.
     pub run: Option<String>,
     /// The playbook's file name.
@@ -83,9 +89,12 @@ impl Recording {
     }
 
     /// Writes what was recorded so far, and says where it is and what was taken out.
-    pub fn write(&self, artifacts: Vec<RecordedArtifact>) -> Result<String, StoreError> {
+    fn write(&self, artifacts: Vec<RecordedArtifact>, interrupted: bool) -> Result<String, StoreError> {
         let mut raw = self.connector.recorded();
         let hosts = raw.len();
+        // A run counts its hosts, also those to which it never came.
+        let met: HashSet<String> = raw.iter().map(|raw| raw.host.name.clone()).collect();
+        raw.extend(self.hosts.iter().filter(|h| !met.contains(&h.name)).map(|h| Raw::of(&h.target)));
         // In the order of the inventory, not in that in which they happened to be met.
         raw.sort_by_key(|raw| self.hosts.iter().position(|h| h.name == raw.host.name));
         for raw in &mut raw {
@@ -101,7 +110,10 @@ impl Recording {
             say("redacted", Some(self.mode.word().into()));
             say("run", self.about.run.clone());
             say("mode", Some(self.about.mode.clone()));
+            say("options", self.about.options.clone());
+            say("resumed", self.about.resumed.get(&raw.host.name).map(|steps| serde_json::json!(steps).to_string()));
             say("playbook", self.about.playbook.clone());
+            say("ended", interrupted.then(|| "interrupted".to_owned()));
             say("recorded", Some(now_rfc3339()));
             say("esxprep", Some(env!("CARGO_PKG_VERSION").into()));
             raw.host.meta = meta;
@@ -130,9 +142,9 @@ impl Recording {
         Ok(format!("recorded into {shown} (redaction: {}; {})", self.mode.word(), out.summary()))
     }
 
-    /// [`Recording::write`], told to the person: on standard output for `human` output, else on standard error.
-    pub fn finish(&self, artifacts: Vec<RecordedArtifact>, human: bool) {
-        match self.write(artifacts) {
+    /// Writes it, and tells the person: on standard output for `human` output, else on standard error.
+    pub fn finish(&self, artifacts: Vec<RecordedArtifact>, interrupted: bool, human: bool) {
+        match self.write(artifacts, interrupted) {
             Ok(said) if human => {
                 super::print(format!("{said}\n"));
             }

@@ -11,6 +11,7 @@ use clap::Args;
 
 use self::judge::{Case, Judged};
 use super::hosts::Failure;
+use super::options::KeptOptions;
 use crate::engine::events::Event;
 use crate::engine::{Mode, RunOptions};
 use crate::fixture::gather::{FixtureFile, gather};
@@ -45,7 +46,10 @@ pub struct TestArgs {
     /// With --update: write down the commands that only look, too.
     #[arg(long, requires = "update")]
     reads: bool,
-    /// Try `apply --check` instead [default: apply, or what the fixture was recorded with].
+    /// Try `apply`, whatever the fixture was recorded with [default: that, or apply].
+    #[arg(long, conflicts_with_all = ["check", "verify"])]
+    apply: bool,
+    /// Try `apply --check` instead.
     #[arg(long, conflicts_with = "verify")]
     check: bool,
     /// Try `verify` instead.
@@ -54,12 +58,11 @@ pub struct TestArgs {
     /// Set a variable: KEY=VALUE with the value as YAML, or @FILE.yml; wins over the fixture's.
     #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE")]
     extra: Vec<String>,
-    /// Only steps with one of these tags.
-    #[arg(long, value_name = "T", value_delimiter = ',')]
-    tags: Vec<String>,
-    /// No steps with one of these tags.
-    #[arg(long, value_name = "T", value_delimiter = ',')]
-    skip_tags: Vec<String>,
+    #[command(flatten)]
+    options: KeptOptions,
+    /// Leave aside the mode and the options that the fixture was recorded with.
+    #[arg(long)]
+    own_options: bool,
     /// Only these hosts: names or globs, comma-separated; `!x` leaves x out.
     #[arg(long, value_name = "PATTERN")]
     limit: Option<String>,
@@ -108,6 +111,18 @@ fn all(args: &TestArgs) -> Result<Results, Failure> {
     for file in skipped {
         eprintln!("warning: {} is left out: it does not begin with `esxprep fixture 1`", file.display());
     }
+    for file in &files {
+        let ended = |h: &&HostFixture| h.meta.get("ended").is_some_and(|how| how == "interrupted");
+        let hosts: Vec<&str> = file.fixture.hosts.iter().filter(ended).map(|h| h.name.as_str()).collect();
+        if !hosts.is_empty() {
+            eprintln!(
+                "warning: {} was recorded in a run that was interrupted: of {} nothing is known from there on, and what \
+                 comes then is not what a host would do",
+                file.path.display(),
+                hosts.join(", ")
+            );
+        }
+    }
     if files.iter().all(|f| f.fixture.hosts.is_empty()) {
         return Err(Failure::Text(format!("{} has no recorded hosts", args.fixture.display())));
     }
@@ -129,11 +144,13 @@ fn all(args: &TestArgs) -> Result<Results, Failure> {
             let name = crate::fixture::trial::stem(path);
             results.left_out.extend(left_out.into_iter().map(|(host, why)| (name.clone(), host, why)));
             if !hosts.is_empty() {
-                planned.push((path, file, playbook, hosts));
+                let mut options = options(args, file)?;
+                options.extra_vars.clone_from(&extra);
+                planned.push((path, file, playbook, hosts, options));
             }
         }
     }
-    let pairs: usize = planned.iter().map(|(.., hosts)| hosts.len()).sum();
+    let pairs: usize = planned.iter().map(|(.., hosts, _)| hosts.len()).sum();
     if pairs == 0 {
         let whys: Vec<String> =
             results.left_out.iter().map(|(playbook, host, why)| format!("\n  {playbook} with {host}: {why}")).collect();
@@ -146,19 +163,16 @@ fn all(args: &TestArgs) -> Result<Results, Failure> {
         )));
     }
     let mut cases = Vec::new();
-    for (path, file, _, hosts) in &planned {
-        let mode = mode(args, &file.fixture);
+    for (path, file, _, hosts, options) in &planned {
         for host in hosts {
-            cases.push(Case::find(path, file, &host.name, mode, args.expect.as_deref(), args.update)?);
+            cases.push(Case::find(path, file, &host.name, options.mode, args.expect.as_deref(), args.update)?);
         }
     }
     let mut cases = cases.into_iter();
-    for (path, file, playbook, hosts) in planned {
-        let mode = mode(args, &file.fixture);
+    for (path, file, playbook, hosts, options) in planned {
         let count = hosts.len();
         let fixture = only(file, hosts);
-        let tried = tried(&fixture, playbook, options(args, mode, &extra))
-            .map_err(|e| Failure::Text(format!("cannot start: {e}")))?;
+        let tried = tried(&fixture, playbook, options).map_err(|e| Failure::Text(format!("cannot start: {e}")))?;
         for case in cases.by_ref().take(count) {
             results.cases.push(case.judge(&tried, args.update, args.reads)?);
         }
@@ -171,17 +185,29 @@ fn mode(args: &TestArgs, fixture: &Fixture) -> Mode {
     match (args.check, args.verify) {
         (true, _) => Mode::Check,
         (_, true) => Mode::Verify,
+        _ if args.apply || args.own_options => Mode::Apply,
         _ => recorded_mode(fixture),
     }
 }
 
-fn options(args: &TestArgs, mode: Mode, extra: &indexmap::IndexMap<String, serde_json::Value>) -> RunOptions {
-    // A replayed run downloads nothing: there is nothing to keep.
-    let mut options = RunOptions::new(mode, PathBuf::new());
-    options.tags.clone_from(&args.tags);
-    options.skip_tags.clone_from(&args.skip_tags);
-    options.extra_vars = extra.clone();
-    options
+/// The options of a run with this fixture: those of the command line, else those that it was recorded with.
+fn options(args: &TestArgs, file: &FixtureFile) -> Result<RunOptions, Failure> {
+    // A replayed run downloads nothing: what it shows of this folder is where the recorded run kept its downloads.
+    let mut options = RunOptions::new(mode(args, &file.fixture), super::apply::cache_dir());
+    let hosts = &file.fixture.hosts;
+    let recorded = match hosts.iter().find_map(|h| h.meta.get("options").filter(|_| !args.own_options)) {
+        Some(line) => KeptOptions::parse(line)
+            .map_err(|e| Failure::Text(format!("{}: the line `options: {line}`: {e}", file.path.display())))?,
+        None => KeptOptions::default(),
+    };
+    args.options.clone().over(recorded).tell(&mut options);
+    for host in hosts.iter().filter(|_| !args.own_options) {
+        let Some(line) = host.meta.get("resumed") else { continue };
+        let steps = serde_json::from_str(line)
+            .map_err(|e| Failure::Text(format!("{}: the line `resumed: {line}`: {e}", file.path.display())))?;
+        options.resumed.insert(host.name.clone(), steps);
+    }
+    Ok(options)
 }
 
 /// The fixture with these hosts alone.

@@ -9,7 +9,7 @@ use super::events::EventKind;
 use super::prepare::{Progress, inspected, prepare};
 use super::run::{Context, RunOptions};
 use crate::esxi::{HostFacts, Version};
-use crate::fixture::RecordedArtifact;
+use crate::fixture::{RecordedArtifact, paths};
 use crate::inventory::Host;
 use crate::playbook::{Playbook, Scope, merge_vars};
 use crate::steps::{Artifact, Artifacts, Input};
@@ -104,8 +104,12 @@ impl ArtifactStore {
         let Some(recorded) = &self.recorded else { return Ok((Vec::new(), wanted)) };
         let (mut known, mut rest) = (Vec::new(), Vec::new());
         for input in wanted {
-            match (recorded.iter().find(|r| r.input == input), &input) {
-                (Some(found), _) => known.push((input, found.artifact.clone())),
+            match (paths::recorded(recorded, &input), &input) {
+                (Some(found), _) => {
+                    let mut artifact = found.artifact.clone();
+                    artifact.path = paths::here(&input, &artifact.path, &self.base, &self.cache);
+                    known.push((input, artifact));
+                }
                 (None, Input::File(_)) => rest.push(input),
                 (None, Input::Url { url, .. }) => {
                     return Err(format!(
@@ -124,6 +128,9 @@ impl ArtifactStore {
             ready.iter().map(|(input, artifact)| RecordedArtifact { input: input.clone(), artifact: artifact.clone() });
         let mut all: Vec<RecordedArtifact> = all.collect();
         all.sort_by_cached_key(|recorded| format!("{:?}", recorded.input));
+        for recorded in &mut all {
+            paths::make_portable(recorded);
+        }
         all
     }
 

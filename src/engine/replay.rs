@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio_util::sync::CancellationToken;
 
 use super::events::Event;
@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, HostFixture, Unknown};
 use crate::inventory::Host;
 use crate::playbook::Playbook;
 use crate::transport::replay::Sent;
-use crate::transport::{ReplayConnector, Target};
+use crate::transport::{Connector, ReplayConnector, Target};
 
 /// What a replayed run came to.
 #[derive(Debug, Clone)]
@@ -46,17 +46,8 @@ fn host_of(host: &HostFixture) -> Host {
 ///
 /// Blocking, with a runtime of its own: not to be called from inside another one. Errors come from making that runtime.
 pub fn replayed(fixture: &Fixture, playbook: Playbook, options: RunOptions) -> std::io::Result<Replayed> {
-    // Without an I/O driver: anything that wanted the network would fail loudly.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let book = Arc::new(SecretBook::default());
-    let connector = ReplayConnector::new(fixture).with_secrets(book.clone());
-    let id = fixture.hosts.iter().find_map(|host| host.meta.get("run").cloned()).unwrap_or_else(|| "replay".to_owned());
-    let (events, mut received) = mpsc::unbounded_channel();
-    let cancel = CancellationToken::new();
-    let ctx = Context::new(playbook, options, Arc::new(connector.clone()), cancel, id, events)
-        .replaying(&fixture.artifacts)
-        .with_secrets(book);
-    let outcome = runtime.block_on(run(Arc::new(ctx), hosts_of(fixture)));
+    let (outcome, connector, mut received) =
+        replay_through(fixture, playbook, options, |connector, _, events| (Arc::new(connector), events))?;
     let mut all = Vec::new();
     while let Ok(event) = received.try_recv() {
         all.push(event);
@@ -68,4 +59,26 @@ pub fn replayed(fixture: &Fixture, playbook: Playbook, options: RunOptions) -> s
         sent: names().map(|name| (name.clone(), connector.sent(&name))).collect(),
         unknown: names().flat_map(|name| connector.unknown(&name)).collect(),
     })
+}
+
+/// [`replayed`] with something between the engine and the recorded hosts: `between` gets their connector, the run's id
+/// and the run's events, and gives the connector that the engine uses, and anything that is wanted back at the end.
+pub fn replay_through<T>(
+    fixture: &Fixture,
+    playbook: Playbook,
+    options: RunOptions,
+    between: impl FnOnce(ReplayConnector, &str, UnboundedReceiver<Event>) -> (Arc<dyn Connector>, T),
+) -> std::io::Result<(RunOutcome, ReplayConnector, T)> {
+    // Without an I/O driver: anything that wanted the network would fail loudly. Paused: nothing waits.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let book = Arc::new(SecretBook::default());
+    let recorded = ReplayConnector::new(fixture).with_secrets(book.clone());
+    let id = fixture.hosts.iter().find_map(|host| host.meta.get("run").cloned()).unwrap_or_else(|| "replay".to_owned());
+    let (events, received) = mpsc::unbounded_channel();
+    let (connector, wanted) = between(recorded.clone(), &id, received);
+    let ctx = Context::new(playbook, options, connector, CancellationToken::new(), id, events)
+        .replaying(&fixture.artifacts)
+        .with_secrets(book);
+    let outcome = runtime.block_on(run(Arc::new(ctx), hosts_of(fixture)));
+    Ok((outcome, recorded, wanted))
 }

@@ -70,6 +70,15 @@ impl std::str::FromStr for Batch {
     }
 }
 
+impl std::fmt::Display for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hosts(n) => write!(f, "{n}"),
+            Self::Percent(n) => write!(f, "{n}%"),
+        }
+    }
+}
+
 impl Batch {
     fn size(self, hosts: usize) -> usize {
         match self {

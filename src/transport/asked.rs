@@ -36,14 +36,19 @@ impl Asked {
     }
 }
 
+/// `address:port` of the target.
+pub fn place(target: &Target) -> String {
+    format!("{}:{}", target.address, target.port)
+}
+
 /// A login at the target.
 pub fn connect(target: &Target) -> Ask {
-    Ask::Connect(format!("{}:{}", target.address, target.port))
+    Ask::Connect(place(target))
 }
 
 /// Whether something speaks SSH at the target.
 pub fn listening(target: &Target) -> Ask {
-    Ask::Listening(format!("{}:{}", target.address, target.port))
+    Ask::Listening(place(target))
 }
 
 /// The addresses of the target's name.

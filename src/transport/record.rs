@@ -43,6 +43,15 @@ pub struct Raw {
     pub inputs: HashMap<String, Vec<u8>>,
 }
 
+impl Raw {
+    /// A host of which nothing is known yet.
+    pub fn of(target: &Target) -> Self {
+        let mut host = HostFixture { name: target.name.clone(), ..HostFixture::default() };
+        host.meta.insert("address".into(), asked::place(target));
+        Self { host, inputs: HashMap::new() }
+    }
+}
+
 impl RecordingConnector {
     /// Records what goes through `inner`.
     pub fn new(inner: Arc<dyn Connector>) -> Self {
@@ -62,9 +71,7 @@ impl RecordingConnector {
     fn tape(&self, target: &Target) -> Arc<Mutex<Tape>> {
         let mut tapes = locked(&self.tapes);
         let new = || {
-            let mut host = HostFixture { name: target.name.clone(), ..HostFixture::default() };
-            host.meta.insert("address".into(), format!("{}:{}", target.address, target.port));
-            let growing = Growing::new(host, Origin::Recorded(String::new()));
+            let growing = Growing::new(Raw::of(target).host, Origin::Recorded(String::new()));
             Arc::new(Mutex::new(Tape { growing, asked: Asked::default(), inputs: HashMap::new() }))
         };
         tapes.entry(target.name.clone()).or_insert_with(new).clone()
