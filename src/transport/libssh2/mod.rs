@@ -4,6 +4,7 @@
 
 mod auth;
 mod connection;
+mod line;
 mod offer;
 mod pipe;
 mod pump;

@@ -4,32 +4,25 @@
 //! other can send; so whatever "would block" stays on its list and is tried again, whoever waits for it or not.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::BlockDirections;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::code;
-use super::pipe::{Outlet, pipe};
+use super::line::Line;
+use super::pipe::pipe;
 use super::worker::{Command, Desk, Thread};
 use crate::transport::TransportError;
 use crate::transport::auth::Closed;
-use crate::transport::link::{Message, NotOpened, Pipe, SHELL};
+use crate::transport::link::{NotOpened, Pipe, SHELL};
 
 /// Passes over all channels before new orders are looked at.
 const PASSES: usize = 32;
-
-/// Bytes read in one go.
-const PIECE: usize = 32 * 1024;
-
-/// Calls that write before others get their turn.
-const WRITES: usize = 64;
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -88,14 +81,14 @@ pub(super) fn run(thread: &Thread, session: &ssh2::Session, own: &mut OwnedFd, k
 }
 
 /// The connection is at an end: why, unless it was wanted.
-struct Over {
+pub(super) struct Over {
     why: Option<Closed>,
     /// It just ended: what came before may not have been read yet.
     cut: bool,
 }
 
 impl Over {
-    fn new(why: Option<Closed>) -> Self {
+    pub(super) fn new(why: Option<Closed>) -> Self {
         Self { why, cut: false }
     }
 }
@@ -122,29 +115,6 @@ struct Pump<'a> {
     heard: Instant,
     ask_at: Instant,
     keepalive: Keepalive,
-}
-
-/// An open channel.
-struct Line {
-    id: u64,
-    channel: ssh2::Channel,
-    outlet: Outlet,
-    room: Arc<Semaphore>,
-    out: VecDeque<(Vec<u8>, usize, Option<OwnedSemaphorePermit>)>,
-    /// A packet of this channel may be half on its way.
-    in_flight: bool,
-    eof: Eof,
-    closing: bool,
-    /// The far side has closed, and that was passed on.
-    told: bool,
-    gone: bool,
-}
-
-#[derive(PartialEq, Eq)]
-enum Eof {
-    NotYet,
-    Wanted,
-    Sent,
 }
 
 /// A channel that is being opened; libssh2 opens one after the other.
@@ -219,13 +189,13 @@ impl Pump<'_> {
                     self.opening.push_back(Opening { what, stage, started: false, shell: false, host, reply });
                 }
                 Ok(Command::Order(Order::Data { id, bytes, place })) => {
-                    if let Some(line) = self.line(id).filter(|line| !line.closing) {
-                        line.out.push_back((bytes, 0, Some(place)));
+                    if let Some(line) = self.line(id) {
+                        line.push(bytes, Some(place));
                     }
                 }
                 Ok(Command::Order(Order::Eof { id })) => {
-                    if let Some(line) = self.line(id).filter(|line| line.eof == Eof::NotYet) {
-                        line.eof = Eof::Wanted;
+                    if let Some(line) = self.line(id) {
+                        line.end_input();
                     }
                 }
                 Ok(Command::Order(Order::Close { id })) => {
@@ -276,7 +246,7 @@ impl Pump<'_> {
                 {
                     // Whoever opens this waits for a first word before sending more: what a shell has read ahead of
                     // `exec` would be lost.
-                    line.out.push_back((format!("exec {command}\n").into_bytes(), 0, None));
+                    line.push(format!("exec {command}\n").into_bytes(), None);
                 }
                 self.channels.push(line);
                 // If nobody waits any more, dropping the pipe closes the channel.
@@ -298,7 +268,7 @@ impl Pump<'_> {
     fn wait(&mut self) -> Result<(), Over> {
         let now = Instant::now();
         let outbound = matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both);
-        let listening = !self.opening.is_empty() || self.channels.iter().any(|line| !line.outlet.is_full());
+        let listening = !self.opening.is_empty() || self.channels.iter().any(|line| !line.is_full());
         if !listening {
             self.heard = now; // not its silence but ours
         }
@@ -367,7 +337,7 @@ impl Pump<'_> {
             let _ = opening.reply.send(Err(lost("it was not opened")));
         }
         for line in &self.channels {
-            line.room.close();
+            line.cut();
         }
         while let Ok(command) = self.thread.orders.try_recv() {
             if let Command::Order(Order::Open { reply, .. }) = command {
@@ -440,150 +410,5 @@ impl Opening {
                 },
             },
         }
-    }
-}
-
-impl Line {
-    fn new(id: u64, channel: ssh2::Channel, outlet: Outlet, room: Arc<Semaphore>) -> Self {
-        Self {
-            id,
-            channel,
-            outlet,
-            room,
-            out: VecDeque::new(),
-            in_flight: false,
-            eof: Eof::NotYet,
-            closing: false,
-            told: false,
-            gone: false,
-        }
-    }
-
-    /// Nothing of it is wanted any more. What is half on its way goes out all the same.
-    fn give_up(&mut self) {
-        self.closing = true;
-        self.room.close();
-        self.out.truncate(usize::from(self.in_flight));
-    }
-
-    /// Does what can be done without waiting; true when something moved.
-    fn step(&mut self, session: &ssh2::Session) -> Result<bool, Over> {
-        let mut moved = self.write(session)?;
-        if self.eof == Eof::Wanted && self.out.is_empty() && !self.closing {
-            match self.channel.send_eof() {
-                Ok(()) => {
-                    self.eof = Eof::Sent;
-                    moved = true;
-                }
-                Err(error) if code::of(&error) == code::EAGAIN => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        moved |= self.read(session)?;
-        // After reading: `eof` is true only when nothing is left to read.
-        if !self.told && self.channel.eof() {
-            match self.channel.wait_close() {
-                Ok(()) => {
-                    self.tell_end();
-                    moved = true;
-                }
-                Err(error) if code::of(&error) == code::EAGAIN => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if (self.closing || self.told) && self.out.is_empty() {
-            match self.channel.close() {
-                Err(error) if code::of(&error) == code::EAGAIN => {}
-                Err(error) if code::is_socket(code::of(&error)) => return Err(error.into()),
-                _ => {
-                    if !self.told {
-                        self.tell_end();
-                    }
-                    self.gone = true;
-                    moved = true;
-                }
-            }
-        }
-        Ok(moved)
-    }
-
-    /// How it ended: libssh2 gives exit code 0 for a process that was killed, so the signal is asked for first.
-    fn tell_end(&mut self) {
-        let signal = self.channel.exit_signal().ok().and_then(|signal| signal.exit_signal);
-        match (signal, self.channel.exit_status()) {
-            (Some(name), _) => self.outlet.say(Message::Signal(name)),
-            (None, Ok(status)) => self.outlet.say(Message::Code(u32::try_from(status).unwrap_or(255))),
-            (None, Err(_)) => {}
-        }
-        self.outlet.say(Message::Close);
-        self.told = true;
-        self.give_up();
-    }
-
-    fn write(&mut self, session: &ssh2::Session) -> Result<bool, Over> {
-        let mut moved = false;
-        for _ in 0..WRITES {
-            let Some((bytes, at, _)) = self.out.front_mut() else { break };
-            if *at == bytes.len() {
-                self.out.pop_front();
-                moved = true;
-                continue;
-            }
-            match self.channel.write(&bytes[*at..]) {
-                Ok(0) => break,
-                Ok(n) => {
-                    self.in_flight = false;
-                    *at += n;
-                    moved = true;
-                    if self.closing {
-                        self.out.clear();
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let directions = session.block_directions();
-                    self.in_flight = matches!(directions, BlockDirections::Outbound | BlockDirections::Both);
-                    if self.closing && !self.in_flight {
-                        self.out.clear();
-                    }
-                    break;
-                }
-                Err(_) => {
-                    let over = ssh2::Error::last_session_error(session);
-                    match over {
-                        Some(error) if !matches!(code::of(&error), code::CHANNEL_CLOSED | code::CHANNEL_EOF_SENT) => {
-                            return Err(error.into());
-                        }
-                        _ => self.give_up(),
-                    }
-                    self.in_flight = false;
-                    self.out.clear();
-                    break;
-                }
-            }
-        }
-        Ok(moved)
-    }
-
-    fn read(&mut self, session: &ssh2::Session) -> Result<bool, Over> {
-        let mut moved = false;
-        let mut piece = vec![0; PIECE];
-        for stream in [0, ssh2::EXTENDED_DATA_STDERR] {
-            while !self.outlet.is_full() {
-                match self.channel.stream(stream).read(&mut piece) {
-                    Ok(0) => break,
-                    Ok(n) => {
-                        let data = piece[..n].to_vec();
-                        self.outlet.say(if stream == 0 { Message::Stdout(data) } else { Message::Stderr(data) });
-                        moved = true;
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        return Err(ssh2::Error::last_session_error(session)
-                            .map_or_else(|| Over::new(Some(Closed::Lost(error.to_string()))), Over::from));
-                    }
-                }
-            }
-        }
-        Ok(moved)
     }
 }
