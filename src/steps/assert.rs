@@ -183,7 +183,9 @@ impl Assert {
 
     /// The value of `field`.
     fn field(&self, field: &str, text: &str) -> Result<String, StepError> {
-        if text.trim_start().starts_with('(') {
+        // A bracket alone is no dump: a changed profile is called `(Updated) ESXi-...` (recorded on 5.5).
+        let first = text.trim_start().lines().next().unwrap_or("").trim_end();
+        if first.starts_with('(') && first.ends_with(['{', '[']) {
             let dump = vimdump::parse(text.trim_start()).map_err(|e| StepError::unreadable(&self.command(), e))?;
             let found = dump.get(field).or_else(|| dump.find(field));
             return found.map(vimdump::Value::text).ok_or_else(|| self.unmet(format!("the object has no {field:?}")));

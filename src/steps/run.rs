@@ -203,7 +203,7 @@ impl Run {
             Some(_) => {}
             None => {
                 if let Some(found) = failure(output) {
-                    let message = if self.spec.secret { said() } else { found.message };
+                    let message = if self.spec.secret { said() } else { found.said() };
                     let advice =
                         "If that is right for this command, say which exit codes are: `expect: {exit: [...]}`.";
                     return failed(message, Some(advice));
