@@ -381,6 +381,9 @@ mod tests {
         run(json!({"field": "value", "matches": "\\.locker$"}), 0, &dump).unwrap();
         run(json!({"field": "0.key", "value": "ScratchConfig.ConfiguredScratchLocation"}), 0, &dump).unwrap();
         assert!(error(json!({"field": "nothing", "value": 1}), &dump).contains("has no"));
+        // Its first line begins with a bracket, and it is a record below a title.
+        let profile = recorded(include_str!("../../fixtures/transcripts/5.x/software-profile-get-updated.txt"));
+        run(json!({"field": "Vendor", "value": "macm.local.com"}), 0, &profile).unwrap();
         let off = recorded(include_str!("../../fixtures/transcripts/5.x/maintenancemode-get-disabled.txt"));
         run(json!({"equals": "Disabled"}), 0, &off).unwrap();
         assert!(error(json!({"equals": "Enabled"}), &off).contains("found \"Disabled\""));
