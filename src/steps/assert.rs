@@ -183,9 +183,9 @@ impl Assert {
 
     /// The value of `field`.
     fn field(&self, field: &str, text: &str) -> Result<String, StepError> {
-        // A bracket alone is no dump: a changed profile is called `(Updated) ESXi-...` (recorded on 5.5).
-        let first = text.trim_start().lines().next().unwrap_or("").trim_end();
-        if first.starts_with('(') && first.ends_with(['{', '[']) {
+        // A bracket alone is no dump: a changed profile is called `(Updated) ESXi-...` (recorded on 5.5). And a dump
+        // may have a heading (`Listsummary:`).
+        if text.lines().any(|l| l.starts_with('(') && l.trim_end().ends_with(['{', '['])) {
             let dump = vimdump::parse(text.trim_start()).map_err(|e| StepError::unreadable(&self.command(), e))?;
             let found = dump.get(field).or_else(|| dump.find(field));
             return found.map(vimdump::Value::text).ok_or_else(|| self.unmet(format!("the object has no {field:?}")));
@@ -381,6 +381,11 @@ mod tests {
         run(json!({"field": "value", "matches": "\\.locker$"}), 0, &dump).unwrap();
         run(json!({"field": "0.key", "value": "ScratchConfig.ConfiguredScratchLocation"}), 0, &dump).unwrap();
         assert!(error(json!({"field": "nothing", "value": 1}), &dump).contains("has no"));
+        // Its first line begins with a bracket, and it is a record below a title.
+        let profile = recorded(include_str!("../../fixtures/transcripts/5.x/software-profile-get-updated.txt"));
+        run(json!({"field": "Vendor", "value": "macm.local.com"}), 0, &profile).unwrap();
+        let headed = "Listsummary:\n\n(vim.vm.Summary) {\n   name = \"a\", \n}\n";
+        run(json!({"field": "name", "value": "a"}), 0, headed).unwrap();
         let off = recorded(include_str!("../../fixtures/transcripts/5.x/maintenancemode-get-disabled.txt"));
         run(json!({"equals": "Disabled"}), 0, &off).unwrap();
         assert!(error(json!({"equals": "Enabled"}), &off).contains("found \"Disabled\""));

@@ -426,6 +426,8 @@ mod tests {
         assert!(judge(&*run, out(0, "Usage: esxcli network {cmd} [cmd options]\n", "")).is_err());
         assert!(judge(&*run, out(0, "Error: Invalid option --test\n", "")).is_err());
         assert!(judge(&*run, out(1, "", "")).unwrap_err().to_string().contains("expect: {exit"));
+        let silent = recorded(include_str!("../../fixtures/transcripts/8.0/error-profile-update-memoryerror.txt"));
+        assert!(judge(&*run, out(1, &silent, "")).unwrap_err().to_string().contains("[MemoryError] without a message"));
         assert!(judge(&*run, out(0, "all is well", "")).is_ok());
         let grep =
             step(json!({"command": "grep x y", "expect": {"exit": [0, 1], "stderr": "^$", "not_stdout": "bad"}}));
