@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use esxprep::engine::identify::Identify;
 use esxprep::esxi::software::{self, Acceptance};
-use esxprep::esxi::{Output, Outputs, forms, net, services, settings, vimdump};
+use esxprep::esxi::{Output, Outputs, forms, net, parse, services, settings, vimdump};
 use roundtrip::{Dice, Host, RELEASES};
 use serde_json::{Value, json};
 
@@ -288,6 +288,25 @@ fn the_first_round_trip() {
     });
 }
 
+/// The general parser says of a text what the readers of forms say.
+fn general(words: &[&str], said: &str, read: &[forms::Record]) {
+    let command = format!("esxcli {}", words.join(" "));
+    let parsed = parse::parse(&command, &Output::ok(said));
+    let Ok(parse::Parsed::Answer(value)) = parsed else { panic!("{command}: {parsed:?}\n{said}") };
+    let rows: Vec<&Value> = match &value {
+        Value::Array(rows) => rows.iter().collect(),
+        Value::Object(map) if map.is_empty() => Vec::new(),
+        one => vec![one],
+    };
+    assert_eq!(rows.len(), read.len(), "{command}\n{said}");
+    for (row, record) in rows.iter().zip(read) {
+        for (label, text) in record.iter().filter(|(label, _)| !label.contains('/')) {
+            let Some(shown) = row[label].as_str() else { continue };
+            assert_eq!(shown, text, "{command}: {label}\n{said}");
+        }
+    }
+}
+
 /// Every command that lists or gets something without being told what: its text, read by form, holds what the same
 /// command's machine form holds.
 #[test]
@@ -313,6 +332,7 @@ fn every_list_in_text_is_its_machine_form() {
                         _ => forms::records(&said).unwrap().into_iter().map(|(_, record)| record).collect(),
                     },
                 };
+                general(&words, &said, &read);
                 let rows: Vec<&Value> = machine.as_array().map_or_else(|| vec![&machine], |rows| rows.iter().collect());
                 assert_eq!(read.len(), rows.len(), "{release}, case {case}: {path}\n{said}");
                 for (got, want) in read.iter().zip(rows) {

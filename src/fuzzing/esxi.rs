@@ -1,10 +1,12 @@
 //! Targets for what ESXi prints.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::{fields, said, size, text};
 use crate::esxi::forms::{self, FormError, Record};
 use crate::esxi::mac::Mac;
+use crate::esxi::parse::{self, ParseError, Parsed};
 use crate::esxi::settings::{Key, World, advanced};
 use crate::esxi::software::{self, Acceptance, compare_versions};
 use crate::esxi::{Output, Version, net, services};
@@ -19,6 +21,13 @@ pub(super) const NET: &[&str] = &[
     "Network    Netmask        Gateway    Interface  Source\n---------  -------------  ---------  ---------  ------\ndefault    0.0.0.0        192.0.2.1  vmk0       MANUAL\n192.0.2.0  255.255.255.0  0.0.0.0    vmk0       MANUAL\n",
     "Ruleset    Allowed IP Addresses\n---------  --------------------\nsshServer  192.0.2.0/24, 10.0.0.5\nntpClient  All\n",
     "defaultTcpipStack\n   Key: defaultTcpipStack\n   Name: defaultTcpipStack\n   State: 4660\n",
+];
+pub(super) const COPIES: &[&str] = &[
+    "esxcli network ip neighbor list\x00Neighbor Mac Address Vmknic Expiry State\n--------- ----------------- ------ -------- -----\n192.0.2.7 00:50:56:00:00:01 vmk0 1183 sec\n",
+    "esxcli nvme thing list\x00Name                  Kind   Number\n--------------------  -----  ------\nnqn.2014-08.org.test.  tcp         1\n1234567#vmhba64:4420\n...\n",
+    "vmware -v; esxcli system version get\x00VMware ESXi 8.0.0 build-1\n   Product: VMware ESXi\n   Version: 8.0.0\n   Build: Releasebuild-1\n",
+    "esxcli system module list\x00| Name | Is Loaded | Is Enabled |\n|---|---|---|\n| a | true | false |\n",
+    "esxcli system module list\x00   1: Name  Is Loaded\n   2: ----  ---------\n   3: a          true\n",
 ];
 pub(super) const KEYS: &[&str] =
     &["Net.FollowHardwareMac", "/UserVars/SuppressShellWarning", "VMkernel.Boot.execInstalledOnly"];
@@ -45,7 +54,11 @@ pub(super) fn forms(bytes: &[u8]) -> usize {
         Ok(rows) => {
             assert!(rows.len() <= text.lines().count());
             for cell in rows.iter().flat_map(Record::values) {
-                assert!(cell.trim() == cell && text.contains(cell.as_str()));
+                assert!(cell.trim() == cell);
+                // A cell can go on in further lines, a name without a blank between its parts.
+                for word in cell.split_whitespace() {
+                    assert!(text.contains(word) || word.contains([':', '.', '-', '_', '/', '#', '@', ',']), "{word}");
+                }
             }
             printed_again(rows);
         }
@@ -74,6 +87,11 @@ fn printed_again(rows: &[Record]) {
     if first.keys().all(|name| name.chars().all(|c| c == '-' || c == ' ')) {
         return;
     }
+    // Few cells under a row look like the rest of that row.
+    if first.len() > 2 && rows.iter().any(|row| row.values().filter(|cell| !cell.is_empty()).count() * 2 <= first.len())
+    {
+        return;
+    }
     let widths: Vec<usize> = first
         .keys()
         .map(|name| rows.iter().map(|row| row[name].chars().count()).fold(name.chars().count(), usize::max).max(2))
@@ -86,6 +104,38 @@ fn printed_again(rows: &[Record]) {
     let printed = format!("{}{ruler}\n{body}", line(&mut first.keys()));
     let again = forms::table(&printed);
     assert!(again.as_ref().is_ok_and(|again| again.iter().eq(rows.iter().copied())), "{again:?} of {printed:?}");
+}
+
+/// The general reader: the text as the answer of a few commands, in front of a NUL a command line of its own.
+pub(super) fn parse(bytes: &[u8]) -> usize {
+    let listed = parse::listed();
+    let at = bytes.iter().fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let mut asked: Vec<(String, Cow<'_, str>)> = (0..3)
+        .filter_map(|n| listed.get(at.wrapping_add(n * 97) % listed.len().max(1)))
+        .map(|family| (family.example.clone(), text(bytes)))
+        .collect();
+    asked.push(("esxcli some thing list | grep x".into(), text(bytes)));
+    if bytes.contains(&0) {
+        let [command, said] = fields(bytes);
+        asked.push((command.into_owned(), said));
+    }
+    let mut all = 0;
+    for (command, said) in asked {
+        let read = parse::parse(&command, &Output::ok(said.as_ref()));
+        match &read {
+            Ok(parsed) => {
+                let value = parsed.to_json();
+                assert_eq!(
+                    value.get("error").is_some_and(|e| e.get("class").is_some()),
+                    matches!(parsed, Parsed::Failed(_))
+                );
+                all += size(&value);
+            }
+            Err(ParseError::Form { error, .. }) => line_is_inside(error, &said),
+            Err(ParseError::UnknownCommand(_)) => {}
+        }
+    }
+    all
 }
 
 /// How commands say that they failed. The first byte is the exit code.

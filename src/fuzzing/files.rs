@@ -194,3 +194,17 @@ fn answer(inventory: Result<Inventory, crate::playbook::Problems>) -> usize {
         }
     }
 }
+
+/// Texts of recorded hosts: what is read, printed and read again is the same, and printed the same.
+pub(super) fn fixture(bytes: &[u8]) -> usize {
+    let text = super::text(bytes);
+    match crate::fixture::Fixture::parse(&text) {
+        Ok(fixture) => {
+            let printed = fixture.to_string();
+            let again = crate::fixture::Fixture::parse(&printed);
+            assert!(again.as_ref().is_ok_and(|again| again.to_string() == printed), "{again:?} of {printed}");
+            printed.len()
+        }
+        Err(error) => error.to_string().len(),
+    }
+}

@@ -80,6 +80,22 @@ pub static TARGETS: &[Target] = &[
         rounds: 1500,
         run: esxi::words,
     },
+    Target {
+        name: "parse",
+        seeds: &[Seed::Recorded(&[""]), Seed::Texts(esxi::COPIES)],
+        rounds: 2500,
+        run: esxi::parse,
+    },
+    Target {
+        name: "fixture",
+        seeds: &[Seed::Files(&[
+            "fixtures/hosts/errors-vib.txt",
+            "fixtures/hosts/errors-hostd.txt",
+            "fixtures/hosts/facts-traps.txt",
+        ])],
+        rounds: 300,
+        run: files::fixture,
+    },
     Target { name: "bundle", seeds: &[Seed::Bundles], rounds: 5000, run: files::bundle },
     Target { name: "descriptor", seeds: &[Seed::Descriptors], rounds: 2000, run: files::descriptor },
     Target { name: "known_hosts", seeds: &[Seed::Texts(files::KNOWN_HOSTS)], rounds: 1500, run: files::known_hosts },

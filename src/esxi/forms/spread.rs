@@ -107,6 +107,11 @@ fn pattern(cell: &str) -> String {
     out
 }
 
+/// Whether one pattern has no other letters than another.
+fn within(one: &str, other: &str) -> bool {
+    one.chars().all(|c| other.contains(c))
+}
+
 /// What the clear rows hold in one column.
 #[derive(Debug, Clone, Default)]
 struct Seen {
@@ -125,6 +130,8 @@ pub struct Sheet {
     seen: Vec<Seen>,
     /// The last column holds texts.
     prose: bool,
+    /// Some rows were clear.
+    learned: bool,
 }
 
 /// A way to spread a line, and by how much it is better than the next one.
@@ -145,7 +152,7 @@ const MOST_WORDS: usize = 200;
 impl Sheet {
     /// Columns with these headings, and the lengths of their dashes.
     pub fn new(headings: &[String], widths: Option<Vec<usize>>, prose: bool) -> Self {
-        Self { headings: headings.to_vec(), widths, seen: vec![Seen::default(); headings.len()], prose }
+        Self { headings: headings.to_vec(), widths, seen: vec![Seen::default(); headings.len()], prose, learned: false }
     }
 
     /// Spreads lines; `None` for one that fits in no way, or in several that are about as good.
@@ -156,11 +163,23 @@ impl Sheet {
             }
         }
         let enough = if self.prose { 1 } else { 2 };
-        lines.iter().map(|line| self.best(line).filter(|w| w.margin >= enough).map(|w| w.cells)).collect()
+        let clear = |line: &Vec<Word>| {
+            self.best(line).filter(|w| w.margin >= enough).map(|w| w.cells).filter(|row| !self.beyond(line, row))
+        };
+        lines.iter().map(clear).collect()
+    }
+
+    /// Whether a row has an empty cell only because one of as many words as columns is longer than its dashes: then
+    /// the dashes are not those of these rows.
+    fn beyond(&self, line: &[Word], row: &[String]) -> bool {
+        line.len() == row.len()
+            && row.iter().any(String::is_empty)
+            && line.iter().enumerate().any(|(n, word)| self.score(n, &word.text, 1, 0).is_none())
     }
 
     /// Notes what a row holds that is known to be cut right.
     pub fn learn(&mut self, cells: &[String]) {
+        self.learned = true;
         for (seen, cell) in self.seen.iter_mut().zip(cells).filter(|(_, c)| !c.is_empty()) {
             seen.some = true;
             seen.longest = seen.longest.max(cell.chars().count());
@@ -208,11 +227,13 @@ impl Sheet {
             let pattern = pattern(cell);
             score += if seen.patterns.contains(&pattern) {
                 2
-            } else if seen.patterns.iter().any(|p| p.chars().all(|c| pattern.contains(c))) {
+            } else if seen.patterns.iter().any(|p| within(p, &pattern) || within(&pattern, p)) {
                 1
             } else {
                 -1
             };
+        } else if self.learned {
+            score -= 2;
         }
         let more = count.saturating_sub(1).min(20) as i32;
         if !PROSE.contains(&self.headings[column].as_str()) && !(last && self.prose) {

@@ -238,6 +238,9 @@ fn fits(line: &str, columns: &[(usize, usize)]) -> bool {
 
 /// Headings on several lines above the ruler, joined column by column.
 fn stacked(all: &[Line<'_>], columns: &[(usize, usize)]) -> Option<Vec<String>> {
+    if columns.len() < 2 {
+        return None;
+    }
     let mut out = vec![String::new(); columns.len()];
     for line in all {
         for (heading, part) in out.iter_mut().zip(ruled_any(line.raw, columns)?) {
@@ -402,6 +405,12 @@ pub fn laid(run: &[Piece], columns: &[(usize, usize)]) -> Option<Vec<String>> {
         }
         return Some(row);
     }
+    if let Some(columns) = shifted(run, columns) {
+        for (piece, n) in run.iter().zip(columns) {
+            row[n] = piece.text.clone();
+        }
+        return Some(row);
+    }
     // best[j]: cost, shift and choice when the piece is laid on column j.
     type State = Option<(i64, i64, Vec<usize>)>;
     let mut best: Vec<State> = vec![None; n];
@@ -434,6 +443,23 @@ pub fn laid(run: &[Piece], columns: &[(usize, usize)]) -> Option<Vec<String>> {
         row[j] = piece.text.clone();
     }
     Some(row)
+}
+
+/// The columns of pieces that all begin as far from where their columns begin, but for the first.
+fn shifted(run: &[Piece], columns: &[(usize, usize)]) -> Option<Vec<usize>> {
+    if run.len() < 4 || columns.len() > 40 {
+        return None;
+    }
+    let starts: Vec<i64> = columns.iter().map(|c| c.0 as i64).collect();
+    let mut by: Vec<i64> = starts[1..].iter().map(|s| run[1].start as i64 - s).collect();
+    by.sort_by_key(|d| d.abs());
+    by.into_iter().find_map(|d| {
+        let rest: Option<Vec<usize>> =
+            run[1..].iter().map(|p| starts.binary_search(&(p.start as i64 - d)).ok()).collect();
+        let rest = rest?;
+        let first = (run[0].start as i64 - starts[0]).abs() <= d.abs();
+        (first && rest[0] > 0).then(|| std::iter::once(0).chain(rest).collect())
+    })
 }
 
 /// Joins what a terminal broke at its width: heading line, ruler and rows each on several lines.

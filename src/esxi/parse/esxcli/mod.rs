@@ -87,7 +87,7 @@ fn table(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
     if lines(text).iter().any(|l| is_ruler(l.raw)) {
         let read = table_json(text, ask.filter.cuts(), headings);
         if read.is_err() && ask.filter == Filter::Cells {
-            return Ok(rows_json(text, &[], &[], true));
+            return rows_json(text, &[], &[], true);
         }
         let (value, printed) = read?;
         if ask.filter != Filter::Cells && !printed.is_empty() && !must.iter().all(|m| printed.iter().any(|p| p == m)) {
@@ -98,7 +98,7 @@ fn table(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
     if !ask.filter.cuts() {
         // Copies that lost the ruler (it makes a heading of the line above on many sites), or both.
         return match () {
-            () if has_headings(text, must, headings) => Ok(rows_json(text, must, headings, false)),
+            () if has_headings(text, must, headings) => rows_json(text, must, headings, false),
             () => match unheaded(text, headings) {
                 Some(rows) => Ok(rows),
                 None => refuse(text, "no ruler of dashes under a heading line"),
@@ -113,7 +113,7 @@ fn table(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         return refuse(text, "a sentence, where the command prints a table");
     }
     let headings = if ask.filter == Filter::Cells { &[][..] } else { headings };
-    Ok(rows_json(text, must, headings, ask.filter == Filter::Cells))
+    rows_json(text, must, headings, ask.filter == Filter::Cells)
 }
 
 /// The text with its heading line and its ruler in front again, where `sort` moved them.
@@ -193,7 +193,7 @@ fn any(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
         if read.is_ok() || !cut {
             return read.map(|(value, _)| value);
         }
-        return Ok(rows_json(text, &[], &[], true));
+        return rows_json(text, &[], &[], true);
     }
     if begins_failed(text) {
         return refuse(text, "a sentence that says that something failed");
@@ -210,7 +210,7 @@ fn any(ask: &Ask<'_>, text: &str) -> Result<Value, FormError> {
     let reads = lists(ask.esxcli.verb()) || ask.esxcli.verb() == "get";
     if cut {
         if reads && all.iter().all(|l| pieces(l.raw).len() > 1) {
-            return Ok(rows_json(text, &[], &[], ask.filter == Filter::Cells));
+            return rows_json(text, &[], &[], ask.filter == Filter::Cells);
         }
         return Ok(bare(text));
     }

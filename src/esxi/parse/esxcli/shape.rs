@@ -122,9 +122,15 @@ fn under(text: &str, headings: &[String], places: &[(usize, usize)]) -> Option<V
     rows.map(|row| row.map(|row| object(headings, row))).collect::<Option<Vec<_>>>().map(Value::Array)
 }
 
+/// Most rows without a heading line for which known ones are tried.
+const MOST_ROWS: usize = 2000;
+
 /// Rows without heading line and ruler, under the one known heading line whose kinds of values all cells have.
 pub fn unheaded(text: &str, known: &[&[&str]]) -> Option<Value> {
     let all: Vec<_> = lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| spread::words(l.raw)).collect();
+    if all.len() > MOST_ROWS {
+        return None;
+    }
     let mut fit: Option<(i32, Vec<Value>)> = None;
     let mut alike = false;
     for headings in known {
@@ -150,27 +156,31 @@ pub fn unheaded(text: &str, known: &[&[&str]]) -> Option<Value> {
 
 /// Rows without a ruler, as a filter leaves them: two or more blanks part the cells. A first line that has all the
 /// headings that the command prints is the heading line; otherwise the known heading line with as many headings.
-pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> Value {
-    if let Some((headings, places)) = heading_line(text, must, known)
-        && let Some(rows) = under(text, &headings, &places)
-    {
-        return rows;
+///
+/// # Errors
+/// Rows under a heading line whose cells cannot be told apart.
+pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> Result<Value, FormError> {
+    if let Some((headings, places)) = heading_line(text, must, known) {
+        return match under(text, &headings, &places) {
+            Some(rows) => Ok(rows),
+            None => refuse(text, "headings over cells that cannot be told apart"),
+        };
     }
     if words && let Some(found) = spaced(text) {
-        return found;
+        return Ok(found);
     }
     let all: Vec<Vec<Piece>> =
         lines(text).iter().filter(|l| !is_ruler(l.raw)).map(|l| pieces(l.raw)).filter(|p| !p.is_empty()).collect();
     if !all.iter().all(|run| fitting(run.len(), known).is_some())
         && let Some(found) = unheaded(text, known)
     {
-        return found;
+        return Ok(found);
     }
     let row = |run: &Vec<Piece>| {
         let headings = fitting(run.len(), known).unwrap_or_else(|| numbered(run.len()));
         object(&headings, run.iter().map(|p| p.text.clone()).collect())
     };
-    all.iter().map(row).collect()
+    Ok(all.iter().map(row).collect())
 }
 
 /// Cells that a filter parted by single blanks (`awk '{print $1, $2}'`), where the ruler line counts them and every
