@@ -119,6 +119,10 @@ pub fn told(run: &Invocation, text: &str) -> Option<Failure> {
         let last = lines.last().filter(|_| at + 1 < lines.len()).unwrap_or(&first);
         return Some(Failure { class: Class::Crashed, message: joined(&[last]) });
     }
+    let died = ["Segmentation fault", "Illegal instruction", "Bus error", "Aborted", "Killed", "core dumped"];
+    if lines.len() == 1 && died.iter().any(|d| first.starts_with(d)) {
+        return all(Class::Crashed);
+    }
     if content || LOOKING.contains(&name) {
         return if lines.iter().all(|l| own(name, l)) {
             all(class_of(first).unwrap_or(Class::Fault))
@@ -193,7 +197,15 @@ pub fn told(run: &Invocation, text: &str) -> Option<Failure> {
             if name.starts_with("esxcfg-") && first.starts_with("esxcfg-") && first.contains(['<', '[']) {
                 return all(Class::UsageText);
             }
-            let bad = |l: &str| begins(l, ESXCFG) || l.contains("invalid option") || l.contains("unrecognized option");
+            let ends = |l: &str| {
+                lines.len() == 1
+                    && [" already exists", " not found", " does not exist", " failed", " is in use", " is busy"]
+                        .iter()
+                        .any(|e| l.trim_end_matches('.').ends_with(e))
+            };
+            let bad = |l: &str| {
+                begins(l, ESXCFG) || ends(l) || l.contains("invalid option") || l.contains("unrecognized option")
+            };
             lines.iter().any(|l| bad(l)).then(|| joined(&lines))
         }
         // Everything else: a short text whose first line says so.
@@ -322,7 +334,7 @@ fn shell(line: &str) -> Option<Class> {
         || rest.contains("can't create")
         || rest.contains("can't open")
         || rest.contains("bad interpreter")
-        || rest.contains("can't fork")
+        || rest.starts_with("can't ")
     {
         Some(Class::Fault)
     } else {
@@ -529,6 +541,9 @@ mod tests {
             ("foo", "-sh: foo: not found\n", Some("program_not_found")),
             ("./foo", "-sh: ./foo: Permission denied\n", Some("permission_denied")),
             ("busybox foo", "foo: applet not found\n", Some("program_not_found")),
+            ("kill 5", "-sh: can't kill pid 5: No such process\n", Some("fault")),
+            ("foo", "Segmentation fault\n", Some("crashed")),
+            ("esxcfg-vswitch -a x", "A switch with the name: x already exists\n", Some("fault")),
             ("sh a.sh", "a.sh: line 3: foo: not found\n", Some("program_not_found")),
             ("zcat a.gz", "gzip: a.gz: No such file or directory\n", Some("fault")),
             ("ls", "ls: /x: No such file or directory\n", Some("fault")),

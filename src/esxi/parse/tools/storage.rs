@@ -322,7 +322,19 @@ pub fn vmkfstools(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `df`: its table.
 pub fn df(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    DF.read(&text::lines(run, text), run.filtered()).map(Value::Array)
+    let lines = text::lines(run, text);
+    // what it says about a volume that does not answer stands above the table
+    match lines.iter().position(|l| DF.is_heading(l.text)) {
+        Some(at) if at > 0 => {
+            let said: Vec<Value> = lines[..at].iter().map(|l| l.body().into()).collect();
+            let rows = DF.read(&lines[at..], run.filtered())?;
+            Ok(Value::Object(Map::from_iter([
+                ("_lines".to_owned(), Value::Array(said)),
+                ("_rows".to_owned(), Value::Array(rows)),
+            ])))
+        }
+        _ => DF.read(&lines, run.filtered()).map(Value::Array),
+    }
 }
 
 /// `vdf`: the rows of its tables one after another, each keyed by the headings of its own table: `Tardisk`,
