@@ -322,18 +322,27 @@ pub fn vmkfstools(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `df`: its table.
 pub fn df(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    const SIZES: Sheet =
+        Sheet { columns: DF.columns, sets: &[&["Filesystem", "Size", "Used", "Available", "Use%", "Mounted on"]] };
+    const OTHERS: Sheet = Sheet { columns: DF.columns, sets: &[] };
+    // rows whose headings a filter took away: the option says what they were
+    let form = match run.args.iter().find(|a| a.starts_with('-')) {
+        None => DF,
+        Some(flags) if flags.contains('h') => SIZES,
+        Some(_) => OTHERS,
+    };
     let lines = text::lines(run, text);
     // what it says about a volume that does not answer stands above the table
     match lines.iter().position(|l| DF.is_heading(l.text)) {
         Some(at) if at > 0 => {
             let said: Vec<Value> = lines[..at].iter().map(|l| l.body().into()).collect();
-            let rows = DF.read(&lines[at..], run.filtered())?;
+            let rows = form.read(&lines[at..], run.filtered())?;
             Ok(Value::Object(Map::from_iter([
                 ("_lines".to_owned(), Value::Array(said)),
                 ("_rows".to_owned(), Value::Array(rows)),
             ])))
         }
-        _ => DF.read(&lines, run.filtered()).map(Value::Array),
+        _ => form.read(&lines, run.filtered()).map(Value::Array),
     }
 }
 

@@ -300,6 +300,11 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
             json!({"a": "1", "b": [{"_type": "vim.B", "c": "2"}]}),
         ),
         (
+            "df -h | grep VMFS",
+            "VMFS-5 1.0G 1.0G 0 100% /y\n",
+            json!([{"Filesystem": "VMFS-5", "Size": "1.0G", "Used": "1.0G", "Available": "0", "Use%": "100%", "Mounted on": "/y"}]),
+        ),
+        (
             "df -h",
             "df: /x: Input/output error\nFilesystem   Size   Used Available Use% Mounted on\nVMFS-5 1G 1G 0 100% /y\n",
             json!({"_lines": ["df: /x: Input/output error"], "_rows": [{"Filesystem": "VMFS-5", "Size": "1G", "Used": "1G",
