@@ -200,13 +200,15 @@ fn brief(run: &Invocation, lines: &[Line]) -> Result<Value, FormError> {
 
 /// `WWNN: a WWPN: b` as an object, any other text as it is.
 fn names(cell: &str) -> Value {
-    for pattern in compiled(&[r"WWNN:\s*(\S+)\s+WWPN:\s*(\S+)"]) {
-        if let Some(found) = pattern.captures(cell) {
-            let get = |n: usize| found.get(n).map_or("", |m| m.as_str());
-            return Value::Object(Map::from_iter([("WWNN".into(), get(1).into()), ("WWPN".into(), get(2).into())]));
-        }
+    // some copies lost the blank behind a colon
+    let both = cell.strip_prefix("WWNN:").and_then(|rest| rest.split_once("WWPN:"));
+    match both.map(|(node, port)| (node.trim(), port.trim())) {
+        Some((node, port)) if !node.contains(' ') && !port.contains(' ') => Value::Object(Map::from_iter([
+            ("WWNN".to_owned(), Value::from(node)),
+            ("WWPN".to_owned(), Value::from(port)),
+        ])),
+        _ => cell.into(),
     }
-    cell.into()
 }
 
 /// `esxcfg-volume`: the labelled blocks of `-l`, else what was said.
