@@ -50,7 +50,7 @@ pub fn cat(run: &Invocation, text: &str) -> Result<Value, FormError> {
         }
         _ if base.contains(".log") => text::sentences(run, text),
         // other files of `KEY=value` lines
-        _ if lines.len() > 1 && !run.filtered() => match super::form_any::pairs(&lines) {
+        _ if lines.len() > 1 && !run.filtered() => match super::form_any::pairs(&lines, false) {
             Some(map) => Ok(Value::Object(map)),
             None => text::sentences(run, text),
         },

@@ -24,7 +24,7 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if let Some(rows) = form_ruled::read(&lines) {
         return Ok(Value::Array(rows));
     }
-    if let Some(map) = pairs(&lines) {
+    if let Some(map) = pairs(&lines, true) {
         return Ok(Value::Object(map));
     }
     let lines: Vec<Line> = lines.into_iter().filter(|l| !form_ruled::is_ruler(l.body())).collect();
@@ -55,13 +55,16 @@ fn barred(lines: &[Line]) -> Option<Vec<Value>> {
     Some(full.iter().map(row).collect())
 }
 
-/// `KEY=value` lines and nothing else; quotes around a value are notation, `#` begins a comment.
-pub fn pairs(lines: &[Line]) -> Option<Map<String, Value>> {
+/// `KEY=value` lines and nothing else; quotes around a value are notation, `#` begins a comment. `spaced` allows blanks
+/// in the name where there are some around the equals sign.
+pub fn pairs(lines: &[Line], spaced: bool) -> Option<Map<String, Value>> {
     let mut map = Map::new();
     for line in lines.iter().filter(|l| !l.body().starts_with('#')) {
         let (name, value) = line.body().split_once('=')?;
+        let blank = spaced && name.ends_with(' ') && value.starts_with(' ');
         let (name, value) = (name.trim(), value.trim());
-        let plain = !name.is_empty() && !name.contains(char::is_whitespace) && !name.contains(['"', '\'', '(', '<']);
+        let words = name.split_whitespace().count();
+        let plain = (words == 1 || words < 5 && words > 0 && blank) && !name.contains(['"', '\'', '(', '<']);
         if !plain {
             return None;
         }
@@ -118,6 +121,7 @@ mod tests {
             ("", json!("")),
             ("done\n", json!("done")),
             ("A=1\nB=\"x = y\"\n", json!({"A": "1", "B": "x = y"})),
+            ("CLI Version = 1\nStatus = a b\n", json!({"CLI Version": "1", "Status": "a b"})),
             ("driver : igb\nbus-info:\n", json!({"driver": "igb", "bus-info": ""})),
             ("{\"a\": 1}\n", json!({"a": "1"})),
             ("A  B  C\n-------\n1  2  3\n", json!([{"A": "1", "B": "2", "C": "3"}])),

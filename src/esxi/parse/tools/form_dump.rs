@@ -61,6 +61,22 @@ pub fn read(lines: &[Line]) -> Result<Value, FormError> {
     })
 }
 
+/// Reads what `grep -A` and `tail` left of a dump: it begins inside of an object, and further objects open in it.
+pub fn inside(lines: &[Line]) -> Option<Value> {
+    let lines: Vec<Line> = lines.iter().filter(|l| !l.blank() && l.body() != "--").copied().collect();
+    let member = |l: &Line| l.body().split_once(" = ").is_some_and(|(name, _)| !name.contains([' ', '(', '"']));
+    let opens = |l: &Line| member(l) && l.body().contains(" = (") && l.body().ends_with(['{', '[']);
+    if !lines.first().is_some_and(member) || !lines.iter().any(opens) {
+        return None;
+    }
+    let text = lines.iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
+    let text = format!("{{\n{text}");
+    let mut reader = Reader { text: &text, at: 0, lines: &lines };
+    let value = reader.object("", 0).ok()?;
+    let rest = reader.rest();
+    rest.trim_matches([' ', '\n', ',', '}', ']']).is_empty().then_some(value)
+}
+
 /// Reads what a filter left of a dump: `key = value,` lines. A key that comes again begins another object; brackets
 /// alone are notation.
 pub fn members(lines: &[Line]) -> Option<Value> {
@@ -289,5 +305,8 @@ mod tests {
         assert_eq!(lines("   a = \"x, y\",\n   b = 1,\n").unwrap(), json!({"a": "x, y", "b": "1"}));
         assert_eq!(lines("a = 1,\na = 2\n").unwrap(), json!([{"a": "1"}, {"a": "2"}]));
         assert_eq!(lines("no member\n"), None);
+        let lines = |t| inside(&text::all_lines(&Invocation::default(), t));
+        assert_eq!(lines("  a = 1,\n  b = (x) [\n  (y) {\n").unwrap(), json!({"a": "1", "b": [{"_type": "y"}]}));
+        assert_eq!(lines("  a = 1,\n  b = 2\n"), None);
     }
 }

@@ -82,7 +82,10 @@ macro_rules! on {
 /// A command that is none, and a text that is neither what the command prints nor an error of the command.
 pub fn parsed(command: &str, run: &Invocation, output: &Output) -> Result<Parsed, ParseError> {
     let Some(family) = find(run) else { return Err(ParseError::UnknownCommand(run.program.clone())) };
-    let prepared = prepare::prepared(run, command, &output.stdout);
+    let mut prepared = prepare::prepared(run, command, &output.stdout);
+    if matches!(family.name, "vim-cmd" | "vsish" | "any other program") {
+        prepared.text = typed_again(prepared.text);
+    }
     let output = Output { stdout: prepared.text.clone(), ..output.clone() };
     let inner = unwrapped(run);
     if let Some(failed) = failure::failed(&inner, &output) {
@@ -111,6 +114,20 @@ fn count(run: &Invocation, text: &str) -> Option<Value> {
     };
     let number = text.trim();
     (counts && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then(|| number.into())
+}
+
+/// What web pages make of the marks of a dump, undone: entities, and quotes that lean.
+fn typed_again(mut text: String) -> String {
+    if ["&lt;unset&gt;", "&quot;"].iter().any(|e| text.contains(e)) {
+        for (entity, mark) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")] {
+            text = text.replace(entity, mark);
+        }
+    }
+    let leaning = [" = “", " = ”", " : “", "\n“"];
+    if leaning.iter().any(|l| text.contains(l)) {
+        text = text.replace(['“', '”'], "\"");
+    }
+    text
 }
 
 /// Whether a word can be a program of a host at all: no option, no sentence, and none of the well-known programs that
@@ -173,36 +190,42 @@ macro_rules! tool {
 pub const FAMILIES: &[Family] = &[
     tool!(
         "esxcfg-vmknic",
-        ["esxcfg-vmknic"],
+        ["esxcfg-vmknic", "vicfg-vmknic"],
         "-l: table of vmknics by its headings",
         "esxcfg-vmknic -l",
         esxcfg::vmknic
     ),
     tool!(
         "esxcfg-nics",
-        ["esxcfg-nics"],
+        ["esxcfg-nics", "vicfg-nics"],
         "-l: table of physical adapters by its headings",
         "esxcfg-nics -l",
         esxcfg::nics
     ),
     tool!(
         "esxcfg-vswitch",
-        ["esxcfg-vswitch"],
+        ["esxcfg-vswitch", "vicfg-vswitch"],
         "-l: array of switches, each with its port groups or ports under _rows",
         "esxcfg-vswitch -l",
         esxcfg::vswitch
     ),
-    tool!("esxcfg-route", ["esxcfg-route"], "-l: table of routes by its headings", "esxcfg-route -l", esxcfg::route),
+    tool!(
+        "esxcfg-route",
+        ["esxcfg-route", "vicfg-route"],
+        "-l: table of routes by its headings",
+        "esxcfg-route -l",
+        esxcfg::route
+    ),
     tool!(
         "esxcfg-advcfg",
-        ["esxcfg-advcfg"],
+        ["esxcfg-advcfg", "vicfg-advcfg"],
         "-g, -s: object of option and value; -l: rows of path, type, description",
         "esxcfg-advcfg -g /Net/FollowHardwareMac",
         esxcfg::advcfg
     ),
     tool!(
         "esxcfg-module",
-        ["esxcfg-module"],
+        ["esxcfg-module", "vicfg-module"],
         "-l: table; -g: object of enabled and options; -i: labels; -q: array of names",
         "esxcfg-module -g ixgben",
         esxcfg::module
@@ -214,25 +237,31 @@ pub const FAMILIES: &[Family] = &[
         "vmkload_mod -s igbn",
         esxcfg::vmkload_mod
     ),
-    tool!("esxcfg-dumppart", ["esxcfg-dumppart"], "-l: table by its headings", "esxcfg-dumppart -l", esxcfg::dumppart),
+    tool!(
+        "esxcfg-dumppart",
+        ["esxcfg-dumppart", "vicfg-dumppart"],
+        "-l: table by its headings",
+        "esxcfg-dumppart -l",
+        esxcfg::dumppart
+    ),
     tool!("esxcfg-info", ["esxcfg-info"], "the dotted tree as nested objects", "esxcfg-info -n", esxcfg::info),
     tool!(
         "esxcfg-scsidevs",
-        ["esxcfg-scsidevs"],
+        ["esxcfg-scsidevs", "vicfg-scsidevs"],
         "-c: table; -l: labelled blocks; -a, -m, -A: rows",
         "esxcfg-scsidevs -c",
         storage::scsidevs
     ),
     tool!(
         "esxcfg-mpath",
-        ["esxcfg-mpath"],
+        ["esxcfg-mpath", "vicfg-mpath"],
         "-b: array of devices with their paths under _rows; -l: labelled blocks; -L: rows",
         "esxcfg-mpath -b",
         storage::mpath
     ),
     tool!(
         "esxcfg-volume",
-        ["esxcfg-volume"],
+        ["esxcfg-volume", "vicfg-volume"],
         "-l: labelled blocks of snapshot volumes",
         "esxcfg-volume -l",
         storage::volume
@@ -368,7 +397,6 @@ pub const FAMILIES: &[Family] = &[
             "mount",
             "nc",
             "traceroute",
-            "nslookup",
             "nicinfo.sh",
             "vscsiStats",
             "vm-support",
@@ -427,10 +455,6 @@ pub const FAMILIES: &[Family] = &[
             "test",
             "vmkbacktrace",
             "vmkvsitools",
-            "ssacli",
-            "hpssacli",
-            "perccli",
-            "storcli",
             "vmfsfilelockinfo",
             "dd",
             "diff",

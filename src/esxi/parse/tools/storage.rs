@@ -200,13 +200,15 @@ fn brief(run: &Invocation, lines: &[Line]) -> Result<Value, FormError> {
 
 /// `WWNN: a WWPN: b` as an object, any other text as it is.
 fn names(cell: &str) -> Value {
-    for pattern in compiled(&[r"WWNN:\s*(\S+)\s+WWPN:\s*(\S+)"]) {
-        if let Some(found) = pattern.captures(cell) {
-            let get = |n: usize| found.get(n).map_or("", |m| m.as_str());
-            return Value::Object(Map::from_iter([("WWNN".into(), get(1).into()), ("WWPN".into(), get(2).into())]));
-        }
+    // some copies lost the blank behind a colon
+    let both = cell.strip_prefix("WWNN:").and_then(|rest| rest.split_once("WWPN:"));
+    match both.map(|(node, port)| (node.trim(), port.trim())) {
+        Some((node, port)) if !node.contains(' ') && !port.contains(' ') => Value::Object(Map::from_iter([
+            ("WWNN".to_owned(), Value::from(node)),
+            ("WWPN".to_owned(), Value::from(port)),
+        ])),
+        _ => cell.into(),
     }
-    cell.into()
 }
 
 /// `esxcfg-volume`: the labelled blocks of `-l`, else what was said.
@@ -322,7 +324,28 @@ pub fn vmkfstools(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `df`: its table.
 pub fn df(run: &Invocation, text: &str) -> Result<Value, FormError> {
-    DF.read(&text::lines(run, text), run.filtered()).map(Value::Array)
+    const SIZES: Sheet =
+        Sheet { columns: DF.columns, sets: &[&["Filesystem", "Size", "Used", "Available", "Use%", "Mounted on"]] };
+    const OTHERS: Sheet = Sheet { columns: DF.columns, sets: &[] };
+    // rows whose headings a filter took away: the option says what they were
+    let form = match run.args.iter().find(|a| a.starts_with('-')) {
+        None => DF,
+        Some(flags) if flags.contains('h') => SIZES,
+        Some(_) => OTHERS,
+    };
+    let lines = text::lines(run, text);
+    // what it says about a volume that does not answer stands above the table
+    match lines.iter().position(|l| DF.is_heading(l.text)) {
+        Some(at) if at > 0 => {
+            let said: Vec<Value> = lines[..at].iter().map(|l| l.body().into()).collect();
+            let rows = form.read(&lines[at..], run.filtered())?;
+            Ok(Value::Object(Map::from_iter([
+                ("_lines".to_owned(), Value::Array(said)),
+                ("_rows".to_owned(), Value::Array(rows)),
+            ])))
+        }
+        _ => form.read(&lines, run.filtered()).map(Value::Array),
+    }
 }
 
 /// `vdf`: the rows of its tables one after another, each keyed by the headings of its own table: `Tardisk`,

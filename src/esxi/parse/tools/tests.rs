@@ -290,6 +290,27 @@ fn shapes_that_recorded_outputs_here_do_not_have() {
                 "_6": "Sept", "_7": "3", "_8": "20:05", "_9": "a b"}]),
         ),
         (
+            "vim-cmd vmsvc/get.summary 1",
+            "(vim.A) {\n   a = “x y”,\n   b = &lt;unset&gt;\n}\n",
+            json!({"_type": "vim.A", "a": "x y", "b": "<unset>"}),
+        ),
+        (
+            "vim-cmd vmsvc/get.config 1 | grep -A 9 a",
+            "   a = 1,\n   b = (vim.A) [\n      (vim.B) {\n         c = 2\n",
+            json!({"a": "1", "b": [{"_type": "vim.B", "c": "2"}]}),
+        ),
+        (
+            "df -h | grep VMFS",
+            "VMFS-5 1.0G 1.0G 0 100% /y\n",
+            json!([{"Filesystem": "VMFS-5", "Size": "1.0G", "Used": "1.0G", "Available": "0", "Use%": "100%", "Mounted on": "/y"}]),
+        ),
+        (
+            "df -h",
+            "df: /x: Input/output error\nFilesystem   Size   Used Available Use% Mounted on\nVMFS-5 1G 1G 0 100% /y\n",
+            json!({"_lines": ["df: /x: Input/output error"], "_rows": [{"Filesystem": "VMFS-5", "Size": "1G", "Used": "1G",
+                "Available": "0", "Use%": "100%", "Mounted on": "/y"}]}),
+        ),
+        (
             "echo a; uname -a; vmware -v",
             "a\nVMkernel b\nVMware ESXi 8.0\n",
             json!(["a", "VMkernel b", "VMware ESXi 8.0"]),

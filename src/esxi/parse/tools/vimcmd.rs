@@ -20,6 +20,9 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if verb == "vmsvc/snapshot.get" || verb.starts_with("vmsvc/snapshot") && tree {
         return snapshots(run, &lines);
     }
+    if let Some(value) = form_dump::inside(&lines) {
+        return Ok(value);
+    }
     if run.filtered() {
         if let Some(value) = form_dump::is_dump(&lines).then(|| form_dump::read(&lines).ok()).flatten() {
             return Ok(value);
