@@ -3,7 +3,6 @@
 //! the method.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -21,9 +20,9 @@ use indexmap::IndexMap;
 
 #[path = "../tests/common/sixty.rs"]
 mod sixty;
+mod support;
 use sixty::sixty_steps;
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use support::{Outcome, median, only_builds};
 
 /// Runs of each measurement; the median counts.
 const RUNS: usize = 5;
@@ -45,11 +44,6 @@ fn reads(playbook: &Path) -> Outcome<(String, usize)> {
     let mut seen = BTreeSet::new();
     commands.retain(|c| seen.insert(c.clone()));
     Ok((commands.join("\n") + "\n", commands.len()))
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// OpenSSH's client: all hosts at the same time, one login each, the script on standard input.
@@ -145,13 +139,13 @@ async fn measure(hosts: usize, esxcli_ms: u64) -> Outcome<String> {
             tokio::task::block_in_place(|| esxprep(dir, &["apply", &path]))?,
         );
         if round > 0 {
-            login.push(times.0);
-            ssh.push(times.1);
-            apply.push(times.2);
+            login.push(times.0.as_secs_f64());
+            ssh.push(times.1.as_secs_f64());
+            apply.push(times.2.as_secs_f64());
         }
     }
     sim.stop().await;
-    let (login, ssh, apply) = (median(login).as_secs_f64(), median(ssh).as_secs_f64(), median(apply).as_secs_f64());
+    let (login, ssh, apply) = (median(login), median(ssh), median(apply));
     Ok(format!(
         "{hosts:>5} {esxcli_ms:>9} {commands:>9} {login:>9.3} {ssh:>9.3} {apply:>9.3} {:>10.2} {:>12.2}",
         apply / ssh,
@@ -161,8 +155,7 @@ async fn measure(hosts: usize, esxcli_ms: u64) -> Outcome<String> {
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // `cargo test --benches` only looks whether it builds.
-    if std::env::args().any(|a| a == "--test") {
+    if only_builds() {
         return Ok(());
     }
     println!("no-op apply of 60 steps, seconds (median of {RUNS}); ratios to the floors");

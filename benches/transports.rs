@@ -3,10 +3,9 @@
 //! Simulated hosts for logins and runs, OpenSSH's server for uploads and single commands. Memory and threads are those
 //! of the built binary, watched from outside. Nothing is asserted; ratios are what to compare.
 
-use std::error::Error;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use esxprep::inventory::Inventory;
 use esxprep::sim::{Options, Sim, inventory_yaml};
@@ -16,9 +15,9 @@ use esxprep::transport::{Connector, Connectors, Payload, Target};
 #[path = "../tests/transport_support/mod.rs"]
 mod transport_support;
 
+mod support;
+use support::{Outcome, median, only_builds, watched};
 use transport_support::{Sshd, request};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Runs of each measurement; the median counts. The first round only warms up.
 const RUNS: usize = 5;
@@ -27,11 +26,6 @@ const RUNS: usize = 5;
 const UPLOAD: usize = 200 * 1024 * 1024;
 
 const LIBRARIES: [(Library, &str); 2] = [(Library::Russh, "russh"), (Library::Libssh2, "libssh2")];
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
 
 /// All hosts at the same time: seconds until the last has a shell.
 async fn logins(inventory: &Inventory, library: Library) -> Outcome<f64> {
@@ -56,36 +50,19 @@ async fn logins(inventory: &Inventory, library: Library) -> Outcome<f64> {
 
 /// Of a run of the binary: seconds, the most resident memory in MiB, the most threads.
 fn apply(dir: &Path, library: &str) -> Outcome<[f64; 3]> {
-    let started = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_esxprep"))
-        .args(["apply", "--forks", "20", "--transport", library, "-i"])
-        .arg(dir.join("hosts.yml"))
-        .arg(dir.join("site.yml"))
-        .env("HOME", dir)
-        .env("XDG_STATE_HOME", dir.join("state"))
-        .env("XDG_CACHE_HOME", dir.join("cache"))
-        .env_remove("SSH_AUTH_SOCK")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()?;
-    let (mut memory, mut threads) = (0.0_f64, 0.0_f64);
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let number = |key: &str| -> f64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-            line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
-        };
-        memory = memory.max(number("VmHWM:") / 1024.0);
-        threads = threads.max(number("Threads:"));
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    if !status.success() {
-        return Err(format!("apply over {library}: {status}").into());
-    }
-    Ok([started.elapsed().as_secs_f64(), memory, threads])
+    let run = watched(
+        Command::new(env!("CARGO_BIN_EXE_esxprep"))
+            .args(["apply", "--forks", "20", "--transport", library, "-i"])
+            .arg(dir.join("hosts.yml"))
+            .arg(dir.join("site.yml"))
+            .env("HOME", dir)
+            .env("XDG_STATE_HOME", dir.join("state"))
+            .env("XDG_CACHE_HOME", dir.join("cache"))
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null()),
+    )?;
+    Ok([run.seconds, run.memory, run.threads])
 }
 
 /// Against OpenSSH: seconds of a login, milliseconds of one more command, MiB/s of an upload with its checksums.
@@ -156,8 +133,7 @@ async fn simulated(hosts: usize) -> Outcome<()> {
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // `cargo test --benches` only looks whether it builds.
-    if std::env::args().any(|a| a == "--test") {
+    if only_builds() {
         return Ok(());
     }
     println!("{:<45} {:>10} {:>10} {:>10}", format!("median of {RUNS}"), "russh", "libssh2", "ratio");

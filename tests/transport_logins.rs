@@ -1,237 +1,19 @@
 //! Logins and host keys: against OpenSSH's server for keys, agent and known_hosts; against a server of our own for
 //! what needs passwords, since it can count every attempt.
 
+#[path = "transport_support/counting.rs"]
+mod counting;
 mod transport_support;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use counting::{Counting, Mode, PASSWORD, password};
 use esxprep::transport::target::{Credential, HostKeyCheck};
 use esxprep::transport::{Connector, Payload, Target, TransportError};
-use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, Session};
-use russh::{Channel, ChannelId, MethodKind, MethodSet};
 use secrecy::SecretString;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::ChildStdin;
 use transport_support::{Sshd, connector, connector_with, libssh2, one, signal, text};
-
-const PASSWORD: &str = "s3cret $#' word";
-
-/// How the server of our own behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// A hidden prompt, then a round without any.
-    ZeroPrompts,
-    /// Two hidden prompts in one round.
-    Several,
-    /// A prompt whose answer would be shown.
-    Echo,
-    /// A code after the password.
-    SecondFactor,
-    /// The password method only.
-    PasswordOnly,
-    /// Both ways to give a password.
-    Both,
-    /// Nothing but keys.
-    KeysOnly,
-    /// The connection ends while the password is being judged.
-    HangsUp,
-    /// No command, only a shell, which greets.
-    ShellOnly,
-}
-
-#[derive(Clone)]
-struct Far {
-    mode: Mode,
-    attempts: Arc<Mutex<Vec<String>>>,
-    inputs: Arc<Mutex<HashMap<ChannelId, ChildStdin>>>,
-}
-
-impl Far {
-    fn note(&self, attempt: &str) {
-        self.attempts.lock().unwrap().push(attempt.to_owned());
-    }
-
-    fn verdict(&self, good: bool) -> Auth {
-        if good { Auth::Accept } else { Auth::Reject { proceed_with_methods: None, partial_success: false } }
-    }
-
-    async fn shell(&self, channel: ChannelId, session: &mut Session, command: &str) {
-        let mut child = tokio::process::Command::new("/bin/sh")
-            .args(["-c", command])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        self.inputs.lock().unwrap().insert(channel, child.stdin.take().unwrap());
-        let (mut out, mut err, handle) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), session.handle());
-        let stderr_handle = handle.clone();
-        let stderr = tokio::spawn(async move {
-            let mut piece = vec![0; 4096];
-            while let Ok(n @ 1..) = err.read(&mut piece).await {
-                let _ = stderr_handle.extended_data(channel, 1, piece[..n].to_vec()).await;
-            }
-        });
-        tokio::spawn(async move {
-            let mut piece = vec![0; 4096];
-            while let Ok(n @ 1..) = out.read(&mut piece).await {
-                let _ = handle.data(channel, piece[..n].to_vec()).await;
-            }
-            let _ = stderr.await;
-            let code = child.wait().await.unwrap().code().unwrap_or(255);
-            let _ = handle.exit_status_request(channel, code as u32).await;
-            let _ = handle.close(channel).await;
-        });
-    }
-}
-
-fn prompts(list: &[(&'static str, bool)]) -> Auth {
-    let list: Vec<(Cow<'static, str>, bool)> = list.iter().map(|(text, echo)| (Cow::Borrowed(*text), *echo)).collect();
-    Auth::Partial { name: "".into(), instructions: "".into(), prompts: list.into() }
-}
-
-impl server::Handler for Far {
-    type Error = russh::Error;
-
-    async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
-        self.note("password");
-        if self.mode == Mode::HangsUp {
-            return Err(russh::Error::Disconnect);
-        }
-        Ok(self.verdict(password == PASSWORD))
-    }
-
-    async fn auth_keyboard_interactive<'a>(
-        &'a mut self,
-        _: &str,
-        _: &str,
-        response: Option<Response<'a>>,
-    ) -> Result<Auth, russh::Error> {
-        let Some(response) = response else {
-            self.note("start");
-            return Ok(match self.mode {
-                Mode::Several => prompts(&[("Password: ", false), ("Repeat: ", false)]),
-                Mode::Echo => prompts(&[("User name: ", true)]),
-                _ => prompts(&[("Password: ", false)]),
-            });
-        };
-        let answers: Vec<String> = response.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect();
-        self.note(&format!("answers {}", answers.len()));
-        let good = answers.iter().all(|answer| answer == PASSWORD);
-        Ok(match (self.mode, answers.len()) {
-            (Mode::ZeroPrompts, 1) if good => prompts(&[]),
-            (Mode::SecondFactor, 1) if good => prompts(&[("Verification code: ", false)]),
-            (Mode::Several, 2) | (Mode::Both | Mode::ShellOnly, 1) | (Mode::ZeroPrompts, 0) => self.verdict(good),
-            _ => self.verdict(false),
-        })
-    }
-
-    async fn auth_publickey_offered(&mut self, _: &str, _: server::PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
-        self.note("key");
-        Ok(self.verdict(false))
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        _: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn exec_request(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
-        if self.mode == Mode::ShellOnly {
-            return session.channel_failure(id);
-        }
-        session.channel_success(id)?;
-        self.shell(id, session, std::str::from_utf8(data).unwrap()).await;
-        Ok(())
-    }
-
-    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
-        session.channel_success(id)?;
-        self.shell(id, session, "echo 'The time and date of this login have been sent to the logs.'; exec /bin/sh")
-            .await;
-        Ok(())
-    }
-
-    async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
-        let input = self.inputs.lock().unwrap().remove(&id);
-        if let Some(mut input) = input {
-            let _ = input.write_all(data).await;
-            self.inputs.lock().unwrap().insert(id, input);
-        }
-        Ok(())
-    }
-
-    async fn channel_eof(&mut self, id: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
-        self.inputs.lock().unwrap().remove(&id);
-        Ok(())
-    }
-}
-
-/// A running server of our own: a target for it, and what was tried on it.
-struct Counting {
-    target: Target,
-    attempts: Arc<Mutex<Vec<String>>>,
-    _folder: tempfile::TempDir,
-}
-
-impl Counting {
-    async fn start(mode: Mode) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        transport_support::keygen(&folder.path().join("host"), "ecdsa", "");
-        transport_support::keygen(&folder.path().join("mine"), "ed25519", "");
-        let key = russh::keys::load_secret_key(folder.path().join("host"), None).unwrap();
-        let methods: &[MethodKind] = match mode {
-            Mode::PasswordOnly | Mode::HangsUp => &[MethodKind::Password],
-            Mode::Both => &[MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive],
-            Mode::KeysOnly => &[MethodKind::PublicKey],
-            _ => &[MethodKind::PublicKey, MethodKind::KeyboardInteractive],
-        };
-        let config = Arc::new(server::Config {
-            keys: vec![key],
-            methods: MethodSet::from(methods),
-            auth_rejection_time: Duration::ZERO,
-            auth_rejection_time_initial: Some(Duration::ZERO),
-            ..server::Config::default()
-        });
-        let attempts = Arc::new(Mutex::new(Vec::new()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let far = Far { mode, attempts: Arc::clone(&attempts), inputs: Arc::default() };
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (config, far) = (Arc::clone(&config), far.clone());
-                tokio::spawn(async move {
-                    if let Ok(session) = server::run_stream(config, stream, far).await {
-                        let _ = session.await;
-                    }
-                });
-            }
-        });
-        let mut target = Target::new("esx-a", "127.0.0.1");
-        target.port = port;
-        target.host_key = HostKeyCheck { accept_new: true, known_hosts: vec![folder.path().join("known")], pin: None };
-        target.credentials = vec![password(PASSWORD)];
-        Self { target, attempts, _folder: folder }
-    }
-
-    fn attempts(&self) -> Vec<String> {
-        self.attempts.lock().unwrap().clone()
-    }
-}
-
-fn password(text: &str) -> Credential {
-    Credential::Password(SecretString::from(text.to_owned()))
-}
 
 async fn refused(target: &Target) -> TransportError {
     refused_by(connector().as_ref(), target).await
@@ -315,10 +97,41 @@ async fn what_the_server_does_not_take_is_not_sent() {
     let error = refused(&far.target).await;
     assert!(matches!(&error, TransportError::Credential { detail, .. } if detail.contains("publickey")), "{error}");
     let mut far = Counting::start(Mode::PasswordOnly).await;
-    let key = Credential::Key { path: far._folder.path().join("mine"), passphrase: None };
+    let key = Credential::Key { path: far.folder.path().join("mine"), passphrase: None };
     far.target.credentials.insert(0, key);
     works(&far.target).await;
     assert_eq!(far.attempts(), ["password"]);
+}
+
+#[tokio::test]
+async fn two_proofs_are_given_where_two_are_wanted() {
+    let mut far = Counting::start(Mode::KeyThenPassword).await;
+    let key = Credential::Key { path: far.folder.path().join("mine"), passphrase: None };
+    far.target.credentials = vec![key.clone(), password(PASSWORD)];
+    works(&far.target).await;
+    assert_eq!(far.attempts(), ["key", "signed", "password"]);
+    // One of them alone is not judged wrong: it says that more is wanted, and what.
+    far.target.credentials = vec![key.clone()];
+    let said = refused(&far.target).await.to_string();
+    assert!(said.contains("wants one more proof") && said.contains("would take password"), "{said}");
+
+    let mut far = Counting::start(Mode::PasswordThenKey).await;
+    far.target.credentials = vec![password(PASSWORD), key];
+    if libssh2() {
+        // It does not pass on that the password was right, nor what comes next.
+        let said = refused(&far.target).await.to_string();
+        assert!(said.contains("password (refused)") && said.contains("transport: russh"), "{said}");
+        assert_eq!(far.attempts(), ["password"]);
+    } else {
+        works(&far.target).await;
+        assert_eq!(far.attempts(), ["password", "key", "signed"]);
+    }
+
+    // OpenSSH wants two different keys.
+    let sshd = Sshd::start("AuthenticationMethods publickey,publickey");
+    works(&Target { credentials: vec![sshd.key("ecdsa"), sshd.key("ed25519")], ..sshd.target() }).await;
+    let error = refused(&Target { credentials: vec![sshd.key("ecdsa")], ..sshd.target() }).await;
+    assert!(matches!(error, TransportError::Refused { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -334,7 +147,7 @@ async fn a_server_without_commands_and_with_a_greeting() {
     let far = Counting::start(Mode::ShellOnly).await;
     let mut shell = connector().connect(&far.target).await.unwrap();
     assert_eq!(text(&one(&mut shell, "echo clean").await.unwrap().stdout), "clean\n");
-    let to = far._folder.path().join("file");
+    let to = far.folder.path().join("file");
     let data: Vec<u8> = (0..=255).cycle().take(70_000).collect();
     shell.upload(&Payload::Bytes(data.clone()), to.to_str().unwrap(), 0o600, &mut |_| {}).await.unwrap();
     assert_eq!(fs::read(to).unwrap(), data);

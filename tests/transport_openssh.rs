@@ -386,6 +386,11 @@ async fn jumps_check_every_key_and_say_which_one_forbids() {
     assert!(seen.trim().ends_with(&far.port.to_string()), "{seen}");
     assert!(connector().listening(&target, Duration::from_secs(10)).await);
     shell.close().await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !(near.sessions().is_empty() && far.sessions().is_empty()) {
+        assert!(Instant::now() < deadline, "a server still has a connection");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(fs::read_to_string(near.path("known_hosts")).unwrap().contains(&format!("[127.0.0.1]:{}", near.port)));
     assert!(fs::read_to_string(far.path("known_hosts")).unwrap().contains(&format!("[127.0.0.1]:{}", far.port)));
 

@@ -116,14 +116,16 @@ pub fn error(outcome: &Outcome, target: &Target, doing: Doing<'_>) -> Option<Tra
         }
         (Outcome::TimedOut, Doing::Login) => {
             let reason = format!("nothing answered within {} s", target.connect_timeout.as_secs());
-            TransportError::Unreachable { host, address: at(target), reason }
+            TransportError::Unreachable { host, address: target.socket(), reason }
         }
         (Outcome::Failed(Failure::Refused, text), Doing::Upload(path)) => {
             TransportError::Upload { host, path: path.to_owned(), reason: detail(text) }
         }
         (Outcome::Failed(failure, text), _) => match failure {
             Failure::Refused => TransportError::Refused { host, user: target.user.clone(), detail: detail(text) },
-            Failure::Unreachable => TransportError::Unreachable { host, address: at(target), reason: detail(text) },
+            Failure::Unreachable => {
+                TransportError::Unreachable { host, address: target.socket(), reason: detail(text) }
+            }
             Failure::HostKey => TransportError::HostKey { host, detail: detail(text) },
             Failure::Credential => TransportError::Credential { host, detail: detail(text) },
             Failure::Algorithm => {
@@ -135,11 +137,8 @@ pub fn error(outcome: &Outcome, target: &Target, doing: Doing<'_>) -> Option<Tra
     })
 }
 
-fn at(target: &Target) -> String {
-    format!("{}:{}", target.address, target.port)
-}
-
-fn hex(bytes: &[u8]) -> String {
+/// Two digits a byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

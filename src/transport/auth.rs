@@ -35,6 +35,17 @@ pub(super) enum Closed {
     Lost(String),
 }
 
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ByServer(Some(message)) => write!(f, "the server hung up, saying \"{message}\""),
+            Self::ByServer(None) => f.write_str("the server hung up (this SSH library does not pass on what it said)"),
+            Self::NoMethodLeft => f.write_str("the server takes no login that is known here"),
+            Self::Lost(reason) => f.write_str(reason),
+        }
+    }
+}
+
 /// A server before the login, as an SSH library shows it. Each call is one attempt, and no more than one.
 pub(super) trait Server: Send {
     /// The `none` request: what would be taken?
@@ -133,6 +144,8 @@ struct Login<'a, S> {
     problems: Vec<String>,
     failures: usize,
     ed25519_refused: bool,
+    /// The last refusal did not say what the server would take now: perhaps it was only the first of two proofs.
+    silent: bool,
 }
 
 /// Logs in, or says what was tried and what the server would take.
@@ -150,6 +163,7 @@ pub(super) async fn login<S: Server>(
         problems: Vec::new(),
         failures: 0,
         ed25519_refused: false,
+        silent: false,
     };
     match login.server.none(&target.user).await {
         Ok(Answer::Accepted) => return Ok(()),
@@ -289,12 +303,9 @@ impl<S: Server> Login<'_, S> {
         what: &str,
         algorithm: &Algorithm,
     ) -> Result<bool, TransportError> {
-        let accepted = self.settle(result, what, &format!("while trying {what}")).await?;
-        let refused = self.tried.last().is_some_and(|tried| tried == &format!("{what} (refused)"));
-        if refused && *algorithm == Algorithm::Ed25519 {
-            self.ed25519_refused = true;
-        }
-        Ok(accepted)
+        let refused = matches!(result, Ok(Answer::Refused { partial: false, .. }));
+        self.ed25519_refused |= refused && *algorithm == Algorithm::Ed25519;
+        self.settle(result, what, &format!("while trying {what}")).await
     }
 
     /// Notes what came of an attempt; true when that was the login.
@@ -308,6 +319,7 @@ impl<S: Server> Login<'_, S> {
                     self.failures += 1;
                     self.tried.push(format!("{what} (refused)"));
                 }
+                self.silent = takes.is_none();
                 if let Some(takes) = takes {
                     self.offered = takes;
                 }
@@ -340,7 +352,7 @@ impl<S: Server> Login<'_, S> {
                 detail: match message {
                     Some(message) => format!("the server hung up {during}, saying \"{message}\"{}", self.attempts()),
                     None => format!(
-                        "the server hung up {during} (libssh2 does not pass on what it said; often: too many \
+                        "the server hung up {during} (this SSH library does not pass on what it said; often: too many \
                          attempts){}. {NOT_AGAIN}",
                         self.attempts()
                     ),
@@ -395,6 +407,12 @@ impl<S: Server> Login<'_, S> {
             detail.push_str(
                 "; some servers in FIPS mode refuse ed25519 user keys even when they are authorised: try an ECDSA \
                  or RSA key",
+            );
+        }
+        if self.silent && !self.skipped.is_empty() {
+            detail.push_str(
+                "; a host that wants two proofs, the password first, looks like this over libssh2: write \
+                 `transport: russh` for it in the inventory",
             );
         }
         detail.push_str(". ");

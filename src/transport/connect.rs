@@ -64,7 +64,7 @@ pub(super) async fn hop<H: Handshake>(
                     Ok(result) => result?,
                     Err(_) => {
                         let during =
-                            format!("during the login: no answer within {} s", target.connect_timeout.as_secs());
+                            format!("during the login: no answer within {} s", target.connect_timeout.as_secs_f32());
                         return Err(TransportError::Lost { host, during });
                     }
                 }
@@ -96,12 +96,17 @@ pub(super) async fn hop<H: Handshake>(
 
 /// Nothing answers at the target's address.
 pub(super) fn unreachable(target: &Target, reason: String) -> TransportError {
-    let address = if target.address.contains(':') {
-        format!("[{}]:{}", target.address, target.port)
+    TransportError::Unreachable { host: target.name.clone(), address: target.socket(), reason }
+}
+
+/// This machine itself has no means for a connection.
+pub(super) fn system(target: &Target, error: &std::io::Error) -> TransportError {
+    let advice = if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) {
+        ": too many hosts at once for what this process may hold open; use a smaller --forks or a larger `ulimit -n`"
     } else {
-        format!("{}:{}", target.address, target.port)
+        ""
     };
-    TransportError::Unreachable { host: target.name.clone(), address, reason }
+    unreachable(target, format!("{error}{advice}"))
 }
 
 /// Nothing answered in time.
@@ -144,14 +149,13 @@ pub(super) fn broken_key_exchange(target: &Target, error: &str) -> TransportErro
 pub(super) async fn tcp(target: &Target) -> Result<TcpStream, TransportError> {
     let connect = TcpStream::connect((target.address.as_str(), target.port));
     let stream = timeout(target.connect_timeout, connect).await.map_err(|_| too_late(target))?.map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => ": nothing listens there; is the SSH service running?",
-            _ => "",
-        };
-        unreachable(target, format!("{error}{advice}"))
+        if error.kind() != std::io::ErrorKind::ConnectionRefused {
+            return system(target, &error);
+        }
+        unreachable(target, format!("{error}: nothing listens there; is the SSH service running?"))
     })?;
     // Without this each command waits for the other side's delayed acknowledgement: 50 ms instead of 2.
-    stream.set_nodelay(true).map_err(|error| unreachable(target, error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| system(target, &error))?;
     Ok(stream)
 }
 

@@ -3,6 +3,7 @@
 pub mod algorithms;
 pub mod asked;
 mod auth;
+mod chain;
 mod connect;
 mod connectors;
 pub mod error;

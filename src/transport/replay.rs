@@ -227,8 +227,7 @@ impl Shell for ReplayShell {
             Course::Answered(answers) => {
                 let mut replies = Vec::with_capacity(answers.len());
                 // Live, reads are spread over channels.
-                let channels =
-                    if requests.len() <= 2 { 1 } else { self.target.channels.clamp(1, requests.len().div_ceil(2)) };
+                let channels = Target::channels_for(self.target.channels, requests.len());
                 for (index, answer) in answers.into_iter().enumerate() {
                     pass(answer.seconds / channels as f64).await;
                     if let Outcome::Ended { stdout, stderr, code } = answer.outcome {

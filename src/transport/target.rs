@@ -53,6 +53,20 @@ impl Target {
             channels: 4,
         }
     }
+
+    /// Address and port as people write them: `192.0.2.1:22`, `[2001:db8::1]:22`.
+    pub fn socket(&self) -> String {
+        if self.address.contains(':') {
+            format!("[{}]:{}", self.address, self.port)
+        } else {
+            format!("{}:{}", self.address, self.port)
+        }
+    }
+
+    /// How many channels so many requests are spread over; a third one costs more than two short commands.
+    pub(super) fn channels_for(channels: usize, requests: usize) -> usize {
+        if requests <= 2 { 1 } else { channels.clamp(1, requests.div_ceil(2)) }
+    }
 }
 
 /// The library that speaks SSH.

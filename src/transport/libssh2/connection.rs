@@ -1,15 +1,13 @@
 //! One authenticated connection over libssh2, and the ones it goes through.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use russh::keys::{Algorithm, PublicKey};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::auth::Peer;
 use super::pump::{Order, What};
@@ -17,24 +15,14 @@ use super::wire::Wire;
 use super::worker::Worker;
 use super::{code, offer};
 use crate::transport::algorithms;
+use crate::transport::chain::{self, Hop, Settings, Stream};
 use crate::transport::connect::{self, Failure, Handshake};
 use crate::transport::hostkeys::{Accepted, Policy};
-use crate::transport::link::{Dial, Link, Message, NotOpened, Pipe};
+use crate::transport::link::{Link, Message, NotOpened, Pipe};
 use crate::transport::{Target, TransportError};
-
-/// How long saying goodbye may take, with the thread's own limit in it.
-const GOODBYE: Duration = Duration::from_millis(300);
 
 /// Bytes carried through a jump host in one go.
 const PIECE: usize = 32 * 1024;
-
-/// What all connections of a connector share.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) agent: Option<PathBuf>,
-    pub(super) keepalive: Duration,
-    pub(super) keepalive_max: usize,
-}
 
 /// A logged-in connection; it keeps those alive that it goes through.
 pub(super) struct Connection {
@@ -43,16 +31,29 @@ pub(super) struct Connection {
     via: Option<Box<Connection>>,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-impl Connection {
-    async fn hop(settings: &Settings, via: Option<Connection>, target: &Target) -> Result<Self, TransportError> {
+impl Hop for Connection {
+    async fn hop(settings: &Settings, via: Option<Self>, target: &Target) -> Result<Self, TransportError> {
         let peer = connect::hop(&Through { via: via.as_ref() }, target, settings.agent.as_deref()).await?;
         peer.worker.serve(settings.keepalive, settings.keepalive_max);
         Ok(Self { worker: peer.worker, host: target.name.clone(), via: via.map(Box::new) })
     }
 
+    async fn stream(via: Option<&Self>, target: &Target) -> Result<Box<dyn Stream>, TransportError> {
+        let Some(jump) = via else { return Ok(Box::new(connect::tcp(target).await?)) };
+        let near = tokio::net::UnixStream::from_std(tunnel(jump, target).await?);
+        Ok(Box::new(near.map_err(|error| connect::system(target, &error))?))
+    }
+
+    fn via(&self) -> Option<&Self> {
+        self.via.as_deref()
+    }
+
+    async fn part(&self) {
+        self.worker.desk.order(Order::Bye);
+    }
+}
+
+impl Connection {
     async fn channel(&self, what: What) -> Result<Pipe, NotOpened> {
         let (reply, answer) = oneshot::channel();
         let gone = || NotOpened::lost(self, "it is gone");
@@ -60,14 +61,6 @@ impl Connection {
             return Err(gone());
         }
         answer.await.unwrap_or_else(|_| Err(gone()))
-    }
-}
-
-#[async_trait]
-impl Dial for Settings {
-    async fn dial(&self, target: &Target) -> Result<Arc<dyn Link>, TransportError> {
-        let via = jumps(self, target).await?;
-        Ok(Arc::new(Connection::hop(self, via, target).await?))
     }
 }
 
@@ -90,45 +83,7 @@ impl Link for Connection {
     }
 
     async fn bye(&self) {
-        let mut hop = Some(self);
-        while let Some(connection) = hop {
-            connection.worker.desk.order(Order::Bye);
-            // The goodbye must be on its way before the tunnel under it is closed.
-            let deadline = Instant::now() + GOODBYE;
-            while !connection.worker.end.is_closed() && Instant::now() < deadline {
-                sleep(Duration::from_millis(2)).await;
-            }
-            hop = connection.via.as_deref();
-        }
-    }
-}
-
-/// The chain of jump hosts up to, not with, the target.
-async fn jumps(settings: &Settings, target: &Target) -> Result<Option<Connection>, TransportError> {
-    let mut via: Option<Connection> = None;
-    for jump in &target.jumps {
-        via = Some(Connection::hop(settings, via.take(), jump).await?);
-    }
-    Ok(via)
-}
-
-/// Whether something behind `target` says that it speaks SSH.
-pub(super) async fn banner(settings: &Settings, target: &Target) -> bool {
-    let Ok(via) = jumps(settings, target).await else { return false };
-    let Ok(mut stream) = stream(via.as_ref(), target).await else { return false };
-    connect::says_ssh(&mut *stream).await
-}
-
-/// A byte stream to the target for a task.
-async fn stream(via: Option<&Connection>, target: &Target) -> Result<Box<dyn Stream>, TransportError> {
-    match via {
-        None => Ok(Box::new(connect::tcp(target).await?)),
-        Some(jump) => {
-            let near = tunnel(jump, target).await?;
-            let near = tokio::net::UnixStream::from_std(near)
-                .map_err(|error| connect::unreachable(target, error.to_string()))?;
-            Ok(Box::new(near))
-        }
+        chain::bye(self).await;
     }
 }
 
@@ -137,7 +92,7 @@ async fn wire(via: Option<&Connection>, target: &Target) -> Result<Wire, Transpo
     Ok(match via {
         None => {
             let stream = connect::tcp(target).await?.into_std();
-            Wire::Tcp(stream.map_err(|error| connect::unreachable(target, error.to_string()))?)
+            Wire::Tcp(stream.map_err(|error| connect::system(target, &error))?)
         }
         Some(jump) => Wire::Tunnel(tunnel(jump, target).await?),
     })
@@ -159,7 +114,7 @@ async fn tunnel(jump: &Connection, target: &Target) -> Result<UnixStream, Transp
             });
         }
     };
-    let io_failed = |error: std::io::Error| connect::unreachable(target, error.to_string());
+    let io_failed = |error: std::io::Error| connect::system(target, &error);
     let (near, far) = UnixStream::pair().map_err(io_failed)?;
     near.set_nonblocking(true).map_err(io_failed)?;
     far.set_nonblocking(true).map_err(io_failed)?;
@@ -256,7 +211,7 @@ impl Handshake for Through<'_> {
                 // libssh2 does not say which kind of algorithm is not shared: ask the server itself.
                 if let Some(offer) = offer
                     && !code::is_socket(code)
-                    && let Ok(stream) = stream(self.via, target).await
+                    && let Ok(stream) = Connection::stream(self.via, target).await
                     && let Some(theirs) = offer::theirs(stream).await
                     && let Some(missing) = offer::explain(&offer, &theirs, target.algorithms)
                 {

@@ -12,13 +12,12 @@ mod wire;
 mod worker;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::connection::Settings;
-use super::session::Session;
+use self::connection::Connection;
+use super::chain::{self, Settings};
 use super::{Connector, Shell, Target, TransportError};
 
 /// Error codes of libssh2 (`libssh2.h`; the crate does not export them).
@@ -50,21 +49,15 @@ mod code {
 }
 
 /// Makes SSH sessions over libssh2. Cheap to make and to share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Libssh2Connector {
     settings: Settings,
-}
-
-impl Default for Libssh2Connector {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Libssh2Connector {
     /// With keepalives every 15 s; a peer that is silent for a minute is given up.
     pub fn new() -> Self {
-        Self { settings: Settings { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3 } }
+        Self::default()
     }
 
     /// Another agent socket than the one in `SSH_AUTH_SOCK`.
@@ -85,12 +78,11 @@ impl Libssh2Connector {
 #[async_trait]
 impl Connector for Libssh2Connector {
     async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
-        Ok(Box::new(Session::start(Arc::new(self.settings.clone()), target).await?))
+        chain::connect::<Connection>(&self.settings, target).await
     }
 
     async fn listening(&self, target: &Target, within: Duration) -> bool {
-        let answered = tokio::time::timeout(within, connection::banner(&self.settings, target)).await;
-        matches!(answered, Ok(true))
+        chain::listening::<Connection>(&self.settings, target, within).await
     }
 }
 
@@ -108,6 +100,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_is_given_up_leaves_no_thread() {
+        let _alone = worker::tests::ALONE.lock().await;
+        assert_eq!(threads_after(Duration::from_secs(5)).await, 0);
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut target = Target::new("esx1", "127.0.0.1");

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::pump::{self, Order};
 use super::wire::{Number, Waker, Wakes, Wire, waker};
 use crate::transport::auth::Closed;
-use crate::transport::connect::unreachable;
+use crate::transport::connect::{system, unreachable};
 use crate::transport::{Target, TransportError};
 
 /// The most sessions, and so threads, of this process at once.
@@ -54,7 +54,7 @@ impl End {
         self.left.load(Ordering::SeqCst)
     }
 
-    pub(super) fn why(&self) -> Option<Closed> {
+    fn why(&self) -> Option<Closed> {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -67,9 +67,7 @@ impl End {
 
     pub(super) fn reason(&self) -> String {
         match self.why() {
-            Some(Closed::ByServer(_)) => "the server hung up (libssh2 does not pass on what it said)".to_owned(),
-            Some(Closed::NoMethodLeft) => "the server takes no login that is known here".to_owned(),
-            Some(Closed::Lost(reason)) => reason,
+            Some(closed) => closed.to_string(),
             None if self.is_closed() => "the connection was closed".to_owned(),
             None => "the server closed the channel".to_owned(),
         }
@@ -115,9 +113,11 @@ impl Worker {
     pub(super) async fn start(target: &Target, wire: Wire) -> Result<Self, TransportError> {
         let failed = |what: String| unreachable(target, what);
         let Ok(Ok(place)) = timeout(target.connect_timeout, SESSIONS.acquire()).await else {
-            return Err(failed(format!("{MOST} sessions over libssh2 are open at once: use a smaller --forks")));
+            return Err(failed(format!(
+                "{MOST} sessions over libssh2 are open at once, jump hosts counted: use a smaller --forks, or `--transport russh`"
+            )));
         };
-        let io_failed = |error: io::Error| failed(format!("cannot start its thread: {error}"));
+        let io_failed = |error: io::Error| system(target, &error);
         let session = ssh2::Session::new().map_err(|error| failed(format!("libssh2 does not start: {error}")))?;
         let (waker, wakes) = waker().map_err(io_failed)?;
         let (commands, orders) = channel();
@@ -172,12 +172,12 @@ pub(super) struct Thread {
 }
 
 /// Marks the session as ended however the thread ends, a panic included.
-struct Over {
+struct MarksTheEnd {
     wire: Arc<Wire>,
     end: Arc<End>,
 }
 
-impl Drop for Over {
+impl Drop for MarksTheEnd {
     fn drop(&mut self) {
         self.wire.shutdown();
         self.end.set(None);
@@ -188,7 +188,7 @@ impl Thread {
     /// `own` is the descriptor that libssh2 knows by its number: it is closed after the session is freed.
     fn run(self, mut own: OwnedFd, mut session: ssh2::Session) {
         // Dropped before the session: freeing that must find a dead socket, or it would try to talk.
-        let over = Over { wire: Arc::clone(&self.wire), end: Arc::clone(&self.end) };
+        let marks = MarksTheEnd { wire: Arc::clone(&self.wire), end: Arc::clone(&self.end) };
         loop {
             match self.orders.recv() {
                 Ok(Command::Job(job)) => job(&mut session),
@@ -200,6 +200,32 @@ impl Thread {
                 Err(_) => break,
             }
         }
-        drop(over);
+        drop(marks);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Tests that count this process's sessions take turns.
+    pub(in crate::transport::libssh2) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    #[tokio::test]
+    async fn one_session_too_many_is_told_and_has_its_place_when_another_ends() {
+        let _alone = ALONE.lock().await;
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = || Wire::Tcp(std::net::TcpStream::connect(silent.local_addr().unwrap()).unwrap());
+        let mut target = Target::new("esx1", "127.0.0.1");
+        target.connect_timeout = Duration::from_millis(100);
+        let others = SESSIONS.acquire_many(u32::try_from(MOST - 1).unwrap()).await.unwrap();
+        let last = Worker::start(&target, wire()).await.unwrap();
+        let error = Worker::start(&target, wire()).await.unwrap_err().to_string();
+        assert!(error.contains("512 sessions") && error.contains("--forks"), "{error}");
+        // It waits for its place as long as a connection may take.
+        target.connect_timeout = Duration::from_secs(10);
+        let (waiting, ()) = tokio::join!(Worker::start(&target, wire()), async { drop(last) });
+        assert!(waiting.is_ok());
+        drop(others);
     }
 }

@@ -67,24 +67,27 @@ impl Session {
             match ShellChannel::open(self.link.as_ref(), self.timeout).await {
                 Ok(shell) => return Ok(shell),
                 Err(NotOpened::Failed(error)) => return Err(error),
-                Err(NotOpened::Refused(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
-                Err(NotOpened::Refused(_)) if self.held_up => self.connect_again().await?,
-                Err(NotOpened::Refused(reason)) => {
-                    return Err(TransportError::Protocol {
-                        host: self.link.host().to_owned(),
-                        detail: format!(
-                            "the server grants no channel ({reason}); an earlier command may still hold the only one \
-                             it allows (MaxSessions 1)"
-                        ),
-                    });
-                }
+                Err(NotOpened::Refused(reason)) => self.make_room(deadline, &reason).await?,
             }
         }
     }
 
-    /// Whether a command that did not end may hold the only channel.
-    fn held_up(&self) -> bool {
-        self.held_up
+    /// After a refusal: waits a little, or connects anew, or says that there will be none.
+    async fn make_room(&mut self, deadline: Instant, reason: &str) -> Result<(), TransportError> {
+        if Instant::now() < deadline {
+            sleep(Duration::from_millis(50)).await;
+            return Ok(());
+        }
+        if self.held_up {
+            return self.connect_again().await;
+        }
+        Err(TransportError::Protocol {
+            host: self.link.host().to_owned(),
+            detail: format!(
+                "the server grants no channel ({reason}); an earlier command may still hold the only one it allows \
+                 (MaxSessions 1)"
+            ),
+        })
     }
 
     /// A server with `MaxSessions 1` counts a channel until its process has ended, and OpenSSH passes no signal to
@@ -97,11 +100,6 @@ impl Session {
         let old = std::mem::replace(&mut self.link, fresh);
         let _ = timeout(GOODBYE, old.bye()).await;
         Ok(())
-    }
-
-    /// The server grants no second channel: from now on there is one at a time.
-    fn only_one_channel(&mut self) {
-        self.limit = 1;
     }
 
     /// Ends all idle shells and waits until the server has seen it.
@@ -123,8 +121,7 @@ impl Session {
             return Err(TransportError::Protocol { host, detail });
         }
         let first = self.first_shell().await?;
-        // A third channel costs more than two short commands.
-        let wanted = if requests.len() <= 2 { 1 } else { self.limit.min(requests.len().div_ceil(2)) };
+        let wanted = Target::channels_for(self.limit, requests.len());
         let work = Arc::new(Work {
             host: host.clone(),
             link: Arc::clone(&self.link),

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Session;
+use super::{REOPEN, Session};
+use crate::transport::asked::hex;
 use crate::transport::frame::quoted;
 use crate::transport::link::{Message, NotOpened, Pipe, PipeWrite, open_within};
 use crate::transport::progress::Milestones;
@@ -20,9 +21,6 @@ const PIECE: usize = 64 * 1024;
 
 /// How long nothing at all may happen: not a byte taken, no word from the far side (it may be computing a checksum).
 const STALL: Duration = Duration::from_secs(600);
-
-/// How long a single-channel server may take to free the channel.
-const REOPEN: Duration = Duration::from_secs(2);
 
 /// How much of the far side's words is kept.
 const KEPT: usize = 4096;
@@ -175,10 +173,6 @@ async fn measure(payload: &Payload, sum: Sum) -> Result<(u64, String), String> {
     counted.await.map_err(|error| error.to_string())?
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 async fn attempt(
     session: &mut Session,
     payload: &Payload,
@@ -275,17 +269,10 @@ async fn open(session: &mut Session, command: &str) -> Result<Pipe, TransportErr
             Err(NotOpened::Failed(error)) => return Err(error),
             Err(NotOpened::Refused(_)) if first => {
                 first = false;
-                session.only_one_channel();
+                session.limit = 1;
                 session.end_shells().await;
             }
-            Err(NotOpened::Refused(_)) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
-            Err(NotOpened::Refused(_)) if session.held_up() => session.connect_again().await?,
-            Err(NotOpened::Refused(reason)) => {
-                return Err(TransportError::Protocol {
-                    host: session.link.host().to_owned(),
-                    detail: format!("the server grants no channel for an upload ({reason})"),
-                });
-            }
+            Err(NotOpened::Refused(reason)) => session.make_room(deadline, &reason).await?,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! One authenticated connection, and the ones it goes through.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,23 +7,15 @@ use async_trait::async_trait;
 use russh::client::{self, DisconnectReason, Handle};
 use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, ChannelOpenFailure, Disconnect};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::auth::Peer;
 use super::channel;
+use crate::transport::chain::{self, Hop, Settings, Stream};
 use crate::transport::connect::{self, Failure, Handshake};
 use crate::transport::hostkeys::{Accepted, Policy, Rejected};
-use crate::transport::link::{Dial, Link, NotOpened, Pipe};
+use crate::transport::link::{Link, NotOpened, Pipe};
 use crate::transport::{Target, TransportError, algorithms, auth};
-
-/// What all connections of a connector share.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) agent: Option<PathBuf>,
-    pub(super) keepalive: Duration,
-    pub(super) keepalive_max: usize,
-}
 
 /// A logged-in connection; it keeps those alive that it goes through.
 pub(super) struct Connection {
@@ -35,22 +26,38 @@ pub(super) struct Connection {
     via: Option<Box<Connection>>,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-impl Connection {
-    async fn hop(settings: &Settings, via: Option<Connection>, target: &Target) -> Result<Self, TransportError> {
+impl Hop for Connection {
+    async fn hop(settings: &Settings, via: Option<Self>, target: &Target) -> Result<Self, TransportError> {
         let through = Through { settings, via: via.as_ref() };
         let peer = connect::hop(&through, target, settings.agent.as_deref()).await?;
         Ok(Self { handle: peer.handle, host: target.name.clone(), end: peer.end, via: via.map(Box::new) })
     }
-}
 
-#[async_trait]
-impl Dial for Settings {
-    async fn dial(&self, target: &Target) -> Result<Arc<dyn Link>, TransportError> {
-        let via = jumps(self, target).await?;
-        Ok(Arc::new(Connection::hop(self, via, target).await?))
+    async fn stream(via: Option<&Self>, target: &Target) -> Result<Box<dyn Stream>, TransportError> {
+        let Some(jump) = via else { return Ok(Box::new(connect::tcp(target).await?)) };
+        let open =
+            jump.handle.channel_open_direct_tcpip(target.address.clone(), u32::from(target.port), "127.0.0.1", 0);
+        match timeout(target.connect_timeout, open).await.map_err(|_| connect::too_late(target))? {
+            Ok(channel) => Ok(Box::new(channel.into_stream())),
+            Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
+                Err(connect::forbids(target, &jump.host))
+            }
+            Err(russh::Error::ChannelOpenFailure(failure)) => {
+                Err(connect::no_further(target, &jump.host, failure.description()))
+            }
+            Err(error) => Err(TransportError::Lost {
+                host: jump.host.clone(),
+                during: format!("while jumping to {}: {} ({error})", target.name, jump.reason()),
+            }),
+        }
+    }
+
+    fn via(&self) -> Option<&Self> {
+        self.via.as_deref()
+    }
+
+    async fn part(&self) {
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
     }
 }
 
@@ -66,10 +73,7 @@ impl Link for Connection {
 
     fn reason(&self) -> String {
         match self.end.get() {
-            Some(auth::Closed::ByServer(Some(message))) => format!("the server hung up, saying \"{message}\""),
-            Some(auth::Closed::ByServer(None)) => "the server hung up".to_owned(),
-            Some(auth::Closed::NoMethodLeft) => "the server takes no login that is known here".to_owned(),
-            Some(auth::Closed::Lost(reason)) => reason,
+            Some(closed) => closed.to_string(),
             None if self.handle.is_closed() => "the connection was closed".to_owned(),
             None => "the server closed the channel".to_owned(),
         }
@@ -80,50 +84,7 @@ impl Link for Connection {
     }
 
     async fn bye(&self) {
-        let mut hop = Some(self);
-        while let Some(connection) = hop {
-            let _ = connection.handle.disconnect(Disconnect::ByApplication, "", "").await;
-            // The goodbye must be on its way before the tunnel under it is closed.
-            let deadline = Instant::now() + Duration::from_millis(200);
-            while !connection.handle.is_closed() && Instant::now() < deadline {
-                sleep(Duration::from_millis(2)).await;
-            }
-            hop = connection.via.as_deref();
-        }
-    }
-}
-
-/// The chain of jump hosts up to, not with, the target.
-async fn jumps(settings: &Settings, target: &Target) -> Result<Option<Connection>, TransportError> {
-    let mut via: Option<Connection> = None;
-    for jump in &target.jumps {
-        via = Some(Connection::hop(settings, via.take(), jump).await?);
-    }
-    Ok(via)
-}
-
-/// Whether something behind `target` says that it speaks SSH.
-pub(super) async fn banner(settings: &Settings, target: &Target) -> bool {
-    let Ok(via) = jumps(settings, target).await else { return false };
-    let Ok(mut stream) = reach(via.as_ref(), target).await else { return false };
-    connect::says_ssh(&mut *stream).await
-}
-
-async fn reach(via: Option<&Connection>, target: &Target) -> Result<Box<dyn Stream>, TransportError> {
-    let Some(jump) = via else { return Ok(Box::new(connect::tcp(target).await?)) };
-    let open = jump.handle.channel_open_direct_tcpip(target.address.clone(), u32::from(target.port), "127.0.0.1", 0);
-    match timeout(target.connect_timeout, open).await.map_err(|_| connect::too_late(target))? {
-        Ok(channel) => Ok(Box::new(channel.into_stream())),
-        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
-            Err(connect::forbids(target, &jump.host))
-        }
-        Err(russh::Error::ChannelOpenFailure(failure)) => {
-            Err(connect::no_further(target, &jump.host, failure.description()))
-        }
-        Err(error) => Err(TransportError::Lost {
-            host: jump.host.clone(),
-            during: format!("while jumping to {}: {} ({error})", target.name, jump.reason()),
-        }),
+        chain::bye(self).await;
     }
 }
 
@@ -143,7 +104,7 @@ impl Handshake for Through<'_> {
         without: &[Algorithm],
     ) -> Result<(Peer, PublicKey, Accepted), Failure> {
         let settings = self.settings;
-        let stream = reach(self.via, target).await?;
+        let stream = Connection::stream(self.via, target).await?;
         let silence = settings.keepalive * (u32::try_from(settings.keepalive_max).unwrap_or(3) + 2);
         let config = client::Config {
             preferred: algorithms::preferred(target.algorithms, &policy.types(), without),
@@ -205,9 +166,7 @@ impl End {
     fn set(&self, closed: auth::Closed) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed);
     }
-}
 
-impl End {
     /// Waits a moment for the reason to be known.
     pub(super) async fn soon(&self) -> Option<auth::Closed> {
         for _ in 0..100 {

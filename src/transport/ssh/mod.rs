@@ -5,31 +5,24 @@ mod channel;
 mod connection;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::connection::Settings;
-use super::session::Session;
+use self::connection::Connection;
+use super::chain::{self, Settings};
 use super::{Connector, Shell, Target, TransportError};
 
 /// Makes SSH sessions. Cheap to make and to share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RusshConnector {
     settings: Settings,
-}
-
-impl Default for RusshConnector {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl RusshConnector {
     /// With keepalives every 15 s; a peer that answers none of 3 is given up after a minute.
     pub fn new() -> Self {
-        Self { settings: Settings { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3 } }
+        Self::default()
     }
 
     /// Another agent socket than the one in `SSH_AUTH_SOCK`.
@@ -49,11 +42,10 @@ impl RusshConnector {
 #[async_trait]
 impl Connector for RusshConnector {
     async fn connect(&self, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
-        Ok(Box::new(Session::start(Arc::new(self.settings.clone()), target).await?))
+        chain::connect::<Connection>(&self.settings, target).await
     }
 
     async fn listening(&self, target: &Target, within: Duration) -> bool {
-        let answered = tokio::time::timeout(within, connection::banner(&self.settings, target)).await;
-        matches!(answered, Ok(true))
+        chain::listening::<Connection>(&self.settings, target, within).await
     }
 }
