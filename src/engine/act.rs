@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::detached::{DetachedScript, Progress};
 use super::events::EventKind;
 use super::host::{HostError, HostRun};
-use crate::esxi::{Command, Output};
+use crate::esxi::{Command, Output, Outputs};
 use crate::playbook::OnRunningVms;
 use crate::steps::{Action, Change, Detached, Source, Step, Verdict};
 use crate::transport::{Payload, TransportError};
@@ -278,6 +278,8 @@ impl HostRun {
         }
         self.empty_of_vms("enter maintenance mode").await?;
         self.phase("entering maintenance mode");
+        // Whatever the step itself influences: this is seen in many places.
+        self.observed = Outputs::default();
         let command = Command::esxcli("system maintenanceMode set -e true").timeout(self.ctx.options.reboot_timeout);
         let output = self.session.change(&command).await.map_err(transport)?;
         if let Some(failure) = crate::esxi::failure::failure(&output) {

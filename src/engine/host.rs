@@ -10,13 +10,17 @@ use tokio::time::Instant;
 
 use super::events::{EventKind, HostResult};
 use super::identify::Identify;
+use super::observe::Coming;
 use super::run::{Context, Mode};
 use super::session::Session;
 use super::step::{Ended, Waiting};
-use crate::esxi::{HostFacts, Outputs};
+use crate::esxi::{Command, HostFacts, Output, Outputs};
 use crate::inventory::Host;
 use crate::playbook::{Bound, Scope, StepDef};
 use crate::transport::TransportError;
+
+/// The longest pause between two looks whether hostd answers.
+pub(super) const AGENT_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why work on a host ended early.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,8 @@ pub(super) struct HostRun {
     pub(super) entered_maintenance: bool,
     /// Outputs that show the host as it is now.
     pub(super) observed: Outputs,
+    /// The last output of each command since the boot, stale or not: to guess what is worth reading, never to act on.
+    pub(super) last_seen: Outputs,
     pub(super) registered: IndexMap<String, Value>,
     vars: IndexMap<String, Value>,
     pub(super) waiting: Vec<Waiting>,
@@ -164,6 +170,7 @@ impl HostRun {
             dirty: false,
             entered_maintenance: false,
             observed: Outputs::default(),
+            last_seen: Outputs::default(),
             registered: IndexMap::new(),
             vars,
             waiting: Vec::new(),
@@ -172,13 +179,31 @@ impl HostRun {
     }
 
     /// Identifies the host; waits for a management agent that is still starting.
-    pub(super) async fn read_facts(ctx: &Context, session: &mut Session) -> Result<HostFacts, HostError> {
+    async fn read_facts(ctx: &Context, session: &mut Session) -> Result<HostFacts, HostError> {
         let identify = Identify::default();
-        let commands = identify.commands();
+        Self::facts_from(ctx, session, &identify, identify.commands(), Outputs::default()).await
+    }
+
+    /// The facts after a reboot, of which this host summary proved that it was one.
+    pub(super) async fn facts_again(&mut self, summary: Output) -> Result<HostFacts, HostError> {
+        let identify = Identify::default();
+        let mut seen = Outputs::default();
+        seen.insert(&Identify::summary(), summary);
+        let commands = identify.after_reboot();
+        Self::facts_from(&self.ctx, &mut self.session, &identify, commands, seen).await
+    }
+
+    async fn facts_from(
+        ctx: &Context,
+        session: &mut Session,
+        identify: &Identify,
+        mut commands: Vec<Command>,
+        mut seen: Outputs,
+    ) -> Result<HostFacts, HostError> {
         let deadline = Instant::now() + ctx.options.agent_timeout;
+        let mut pause = Duration::from_millis(500);
         loop {
             let outputs = session.read(&commands, &mut |_| {}).await?;
-            let mut seen = Outputs::default();
             for (command, output) in commands.iter().zip(outputs) {
                 seen.insert(command, output);
             }
@@ -193,7 +218,10 @@ impl HostRun {
                     ctx.options.agent_timeout.as_secs()
                 )));
             }
-            ctx.pause(Duration::from_millis(500)).await?;
+            ctx.pause(pause).await?;
+            pause = (pause * 2).min(AGENT_PAUSE);
+            // What does not come from hostd is known.
+            commands = identify.of_hostd();
         }
     }
 
@@ -202,20 +230,18 @@ impl HostRun {
         self.clear_leftovers().await?;
         let ctx = self.ctx.clone();
         let mut queue: VecDeque<&StepDef> = ctx.playbook.steps.iter().collect();
-        let mut last: Vec<(&StepDef, Bound)> = Vec::new();
+        let mut last: VecDeque<Coming<'_>> = VecDeque::new();
         while !queue.is_empty() {
-            let steps = self.observe_segment(next_segment(&mut queue)).await?;
-            let boot = self.result.reboots;
-            for (def, bound) in steps {
-                // A reboot brings new facts.
-                let bound = if self.result.reboots == boot { bound } else { self.bind(def)? };
-                for bound in bound {
-                    let is_last = bound.what.as_ref().is_ok_and(|s| s.ends_ssh());
-                    if is_last {
-                        last.push((def, bound));
-                    } else {
-                        self.step(def, bound).await?;
-                    }
+            let mut coming: VecDeque<Coming<'_>> = self.observe_segment(next_segment(&mut queue)).await?.into();
+            while let Some((def, bound)) = coming.pop_front() {
+                if bound.what.as_ref().is_ok_and(|s| s.ends_ssh()) {
+                    last.push_back((def, bound));
+                    continue;
+                }
+                let boot = self.result.reboots;
+                self.step(def, bound, coming.make_contiguous()).await?;
+                if self.result.reboots != boot {
+                    coming = self.bind_again(def, coming)?;
                 }
             }
         }
@@ -223,8 +249,8 @@ impl HostRun {
             self.save().await?;
             self.reboot_if_asked(None).await?;
         }
-        for (def, bound) in last {
-            self.step(def, bound).await?;
+        while let Some((def, bound)) = last.pop_front() {
+            self.step(def, bound, last.make_contiguous()).await?;
         }
         Ok(())
     }
@@ -252,6 +278,22 @@ impl HostRun {
             self.note(format!("a reboot is still needed: {why}"));
         }
         ended
+    }
+
+    /// A reboot brings new facts: binds what comes after the step at which it was. The rest of that step's own loop
+    /// stays as it is.
+    fn bind_again<'d>(
+        &mut self,
+        at: &StepDef,
+        coming: VecDeque<Coming<'d>>,
+    ) -> Result<VecDeque<Coming<'d>>, HostError> {
+        let (mut again, rest): (VecDeque<_>, VecDeque<_>) = coming.into_iter().partition(|c| c.0.number == at.number);
+        let mut defs: Vec<&StepDef> = rest.into_iter().map(|(def, _)| def).collect();
+        defs.dedup_by_key(|def| def.number);
+        for def in defs {
+            again.extend(self.bind(def)?.into_iter().map(|bound| (def, bound)));
+        }
+        Ok(again)
     }
 
     /// Binds a step to this host as it is now.

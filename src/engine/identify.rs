@@ -81,6 +81,18 @@ impl Identify {
         .to_vec()
     }
 
+    /// Those whose answer another boot may change, but for the host summary: whoever waits for hostd has it already.
+    pub fn after_reboot(&self) -> Vec<Command> {
+        [&self.vmware, &self.uname, &self.bootbank, &self.bootbank_disk, &self.vms, &self.connection]
+            .map(Clone::clone)
+            .to_vec()
+    }
+
+    /// Those that hostd answers.
+    pub fn of_hostd(&self) -> Vec<Command> {
+        vec![self.summary.clone(), self.vms.clone()]
+    }
+
     /// The facts in their outputs.
     pub fn facts(&self, seen: &Outputs) -> Result<HostFacts, IdentifyError> {
         let text = |c: &Command| seen.get(c).map_or("", |o| o.stdout.as_str());

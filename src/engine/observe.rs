@@ -1,37 +1,141 @@
-//! Reading: one round trip for all that is not known, and comparing with it.
+//! Reading: one round trip for all that is not known and will be used, and comparing with it.
+//!
+//! An esxcli call costs about a second, so what is read is what counts: never what nobody looks at before it is stale.
 
 use super::events::EventKind;
 use super::host::{HostError, HostRun};
-use crate::esxi::{Command, Outputs};
+use super::run::Mode;
+use crate::esxi::{Command, HostFacts};
 use crate::playbook::{Bound, StepDef};
 use crate::steps::{Change, Seen, Step, StepError};
 use crate::transport::TransportError;
+
+/// A step that is bound and still to come.
+pub(super) type Coming<'d> = (&'d StepDef, Bound);
+
+/// What the steps so far are expected to make stale.
+#[derive(Default)]
+struct Altered {
+    something: bool,
+    everything: bool,
+    beginnings: Vec<&'static str>,
+}
+
+impl Altered {
+    fn by(&mut self, step: &dyn Step) {
+        self.something = true;
+        match step.influences() {
+            None => self.everything = true,
+            Some(beginnings) => self.beginnings.extend(beginnings),
+        }
+    }
+
+    /// Whether the output of this command may be another one now. Only plain esxcli commands have known subjects; a
+    /// shell command may read anything.
+    fn reaches(&self, text: &str) -> bool {
+        let plain = text.starts_with("esxcli ") && !text.contains(['|', ';', '&', '$', '`', '\n', '<']);
+        self.everything || !plain && self.something || self.beginnings.iter().any(|b| text.starts_with(b))
+    }
+}
+
+/// What a step is expected to do.
+#[derive(Default)]
+struct Expected {
+    /// It needs the reads that only planning needs.
+    plans: bool,
+    /// It changes the host.
+    acts: bool,
+}
+
+/// The reads that show whether anything differs, and those that only planning a change needs.
+fn reads(step: &dyn Step, host: &HostFacts) -> (Vec<Command>, Vec<Command>) {
+    let planning = step.only_to_plan(host);
+    step.reads(host).into_iter().partition(|read| !planning.iter().any(|p| p.text() == read.text()))
+}
+
+/// Whether no change is left to be planned.
+fn settled(compared: &Result<Vec<Change>, StepError>) -> bool {
+    compared.as_ref().is_ok_and(|changes| changes.iter().all(|c| c.actions.is_empty() && c.effect.reboot))
+}
 
 impl HostRun {
     /// Binds the steps of a segment, and reads in one round trip what they need and is not known.
     pub(super) async fn observe_segment<'d>(
         &mut self,
         segment: Vec<&'d StepDef>,
-    ) -> Result<Vec<(&'d StepDef, Vec<Bound>)>, HostError> {
-        let mut reads = Vec::new();
-        let mut inputs = Vec::new();
-        let mut steps = Vec::with_capacity(segment.len());
+    ) -> Result<Vec<Coming<'d>>, HostError> {
+        let mut coming = Vec::with_capacity(segment.len());
         for def in segment {
-            let bound = self.bind(def)?;
-            if self.ctx.options.selected(&def.tags) {
-                for bound in &bound {
-                    if let Ok(step) = &bound.what {
-                        reads.extend(step.reads(&self.facts).into_iter().map(|c| def.limited(c)));
-                        inputs.extend(step.inputs());
-                        reads.extend(bound.expect.iter().flat_map(|e| e.reads(&self.facts)));
-                    }
-                }
-            }
-            steps.push((def, bound));
+            coming.extend(self.bind(def)?.into_iter().map(|bound| (def, bound)));
         }
+        let inputs: Vec<_> = coming
+            .iter()
+            .filter(|(def, _)| self.ctx.options.selected(&def.tags))
+            .filter_map(|(_, bound)| bound.what.as_ref().ok())
+            .flat_map(|step| step.inputs())
+            .collect();
         self.ctx.artifacts.prepare(&inputs, &self.ctx, &self.host.name).await.map_err(HostError::Stopped)?;
+        let reads = self.foresee(None, &coming).await;
         self.observe(reads).await?;
-        Ok(steps)
+        Ok(coming)
+    }
+
+    /// What `step`, if one is given, and the steps after it will read, as far as it can be told now: up to the next
+    /// reboot, and nothing that a change on the way there is expected to alter. What is expected may be wrong; then
+    /// something is read once more or once too often, for a step compares only with what is not stale.
+    async fn foresee(&self, step: Option<&dyn Step>, coming: &[Coming<'_>]) -> Vec<Command> {
+        let mut altered = Altered::default();
+        if let Some(step) = step
+            && self.expect(step).await.acts
+        {
+            altered.by(step);
+        }
+        let mut all: Vec<Command> = Vec::new();
+        // Steps that close the way in run last.
+        let closes = |c: &&Coming<'_>| c.1.what.as_ref().is_ok_and(|s| s.ends_ssh());
+        for (def, bound) in coming.iter().filter(|c| !closes(c)).chain(coming.iter().filter(closes)) {
+            let Ok(step) = &bound.what else { continue };
+            if step.barrier().is_some() && self.ctx.options.mode == Mode::Apply && !self.ctx.options.no_reboot {
+                break;
+            }
+            let judged = self.ctx.options.mode != Mode::Verify || step.verifiable();
+            if !judged || !self.ctx.options.selected(&def.tags) || self.resumed(def, bound).is_some() {
+                continue;
+            }
+            let expected = self.expect(step.as_ref()).await;
+            let (shows, plans) = reads(step.as_ref(), &self.facts);
+            let plans = plans.into_iter().filter(|_| expected.plans);
+            all.extend(shows.into_iter().chain(plans).filter(|c| !altered.reaches(c.text())).map(|c| def.limited(c)));
+            if expected.acts {
+                altered.by(step.as_ref());
+            }
+            let checks = bound.expect.iter().flat_map(|e| e.reads(&self.facts));
+            all.extend(checks.filter(|c| !altered.reaches(c.text())));
+            if altered.everything {
+                break;
+            }
+        }
+        all
+    }
+
+    /// What a step will do, judged by the last that was seen of the host, stale or not: only for choosing what to read.
+    async fn expect(&self, step: &dyn Step) -> Expected {
+        if reads(step, &self.facts).0.iter().any(|c| self.last_seen.get(c).is_none()) {
+            return Expected::default();
+        }
+        let artifacts = self.ctx.artifacts.prepared(&step.inputs()).await;
+        let compared = step.compare(&Seen { host: &self.facts, outputs: &self.last_seen, artifacts: &artifacts });
+        let acts = match &compared {
+            Ok(changes) => changes.iter().any(|c| !c.actions.is_empty()),
+            Err(error) => matches!(error, StepError::NotRead { .. }),
+        };
+        Expected { plans: !settled(&compared), acts: acts && self.ctx.options.mode == Mode::Apply }
+    }
+
+    /// Reads together what shows whether any of these steps differs.
+    pub(super) async fn observe_all<'s>(&mut self, steps: impl Iterator<Item = &'s dyn Step>) -> Result<(), HostError> {
+        let all = steps.flat_map(|step| reads(step, &self.facts).0).collect();
+        self.observe(all).await
     }
 
     /// Reads what is not fresh among these commands. A lost connection is opened again once: reads change nothing.
@@ -71,32 +175,59 @@ impl HostRun {
             other => other?,
         };
         for (command, output) in wanted.iter().zip(outputs) {
+            self.last_seen.insert(command, output.clone());
             self.observed.insert(command, output);
         }
         Ok(())
     }
 
-    /// Forgets what a step's changes may have altered: its own reads, and what it says that it influences.
+    /// Forgets what a step's changes may have altered.
     pub(super) fn forget(&mut self, step: &dyn Step) {
-        match step.influences() {
-            None => self.observed = Outputs::default(),
-            Some(beginnings) => {
-                let own = step.reads(&self.facts);
-                self.observed.retain(|text| {
-                    // Only plain esxcli commands have known subjects; a shell command may read anything.
-                    let plain = text.starts_with("esxcli ") && !text.contains(['|', ';', '&', '$', '`', '\n', '<']);
-                    plain && !own.iter().any(|c| c.text() == text) && !beginnings.iter().any(|b| text.starts_with(b))
-                });
-            }
-        }
+        let mut altered = Altered::default();
+        altered.by(step);
+        self.observed.retain(|text| !altered.reaches(text));
     }
 
-    /// Reads again what is older than the last change, and compares.
+    /// Reads again what is older than the last change, and compares. Reads that only planning needs come second, when
+    /// something differs.
     pub(super) async fn look(&mut self, step: &dyn Step) -> Result<Result<Vec<Change>, StepError>, HostError> {
-        let reads = step.reads(&self.facts);
-        self.observe(reads.clone()).await?;
+        self.look_ahead(step, &[]).await
+    }
+
+    /// [`HostRun::look`]; whatever has to be read is read together with what the steps in `coming` will need.
+    pub(super) async fn look_ahead(
+        &mut self,
+        step: &dyn Step,
+        coming: &[Coming<'_>],
+    ) -> Result<Result<Vec<Change>, StepError>, HostError> {
+        let (shows, plans) = reads(step, &self.facts);
+        self.read_ahead(step, shows, coming).await?;
+        let compared = self.compare(step).await;
+        if settled(&compared) || plans.is_empty() {
+            return Ok(compared);
+        }
+        self.read_ahead(step, plans, coming).await?;
+        Ok(self.compare(step).await)
+    }
+
+    async fn read_ahead(
+        &mut self,
+        step: &dyn Step,
+        mut reads: Vec<Command>,
+        coming: &[Coming<'_>],
+    ) -> Result<(), HostError> {
+        if reads.iter().all(|c| self.observed.get(c).is_some()) {
+            return Ok(());
+        }
+        if !coming.is_empty() {
+            reads.extend(self.foresee(Some(step), coming).await);
+        }
+        self.observe(reads).await
+    }
+
+    async fn compare(&self, step: &dyn Step) -> Result<Vec<Change>, StepError> {
         let artifacts = self.ctx.artifacts.prepared(&step.inputs()).await;
-        Ok(step.compare(&Seen { host: &self.facts, outputs: &self.observed, artifacts: &artifacts }))
+        step.compare(&Seen { host: &self.facts, outputs: &self.observed, artifacts: &artifacts })
     }
 
     /// Whether a step's state is what it wants now; `None` when it cannot be read.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::events::{ChangeShown, EventKind, Status};
-use super::host::{HostError, HostRun};
+use super::host::{AGENT_PAUSE, HostError, HostRun};
 use super::run::Mode;
 use super::step::{Ended, differing};
 use crate::esxi::failure::failure;
-use crate::esxi::{Command, Outputs};
+use crate::esxi::{Command, Output, Outputs};
 use crate::playbook::RebootPolicy;
 use crate::steps::Barrier;
 use crate::transport::TransportError;
@@ -77,7 +77,7 @@ impl HostRun {
         let down = self.wait_until_down(deadline).await?;
         let mut last = String::from(if down { "port 22 did not answer" } else { "it went on answering" });
         let mut pause = Duration::from_millis(250);
-        loop {
+        let summary = loop {
             if Instant::now() >= deadline {
                 return Err(HostError::Stopped(format!(
                     "{} did not come back from its reboot within {} s ({last}). Look at its console; when it is up again, run this again: \
@@ -89,7 +89,7 @@ impl HostRun {
             if self.session.listening(None, Duration::from_secs(3)).await {
                 match self.session.reopen(None).await {
                     Ok(()) => match self.boot_time_now(deadline).await? {
-                        Some(now) if now != old => break,
+                        Some((now, summary)) if now != old => break summary,
                         Some(_) => {
                             last = "it answers, but its boot time is still the old one: it has not gone down".into();
                             self.session.close().await;
@@ -110,8 +110,8 @@ impl HostRun {
             }
             self.ctx.pause(pause.min(deadline.saturating_duration_since(Instant::now()))).await?;
             pause = (pause * 2).min(Duration::from_secs(5));
-        }
-        self.facts = Self::read_facts(&self.ctx, &mut self.session).await?;
+        };
+        self.facts = self.facts_again(summary).await?;
         self.ctx.emit(EventKind::HostBack { host: self.host.name.clone(), seconds: started.elapsed().as_secs_f64() });
         Ok(())
     }
@@ -130,14 +130,15 @@ impl HostRun {
         Ok(false)
     }
 
-    /// hostd's boot time as soon as it answers; `None` when the connection ends while waiting.
-    async fn boot_time_now(&mut self, deadline: Instant) -> Result<Option<String>, HostError> {
+    /// hostd's boot time as soon as it answers, and the summary that has it; `None` when the connection ends while waiting.
+    async fn boot_time_now(&mut self, deadline: Instant) -> Result<Option<(String, Output)>, HostError> {
         let command = super::identify::Identify::summary();
+        let mut pause = Duration::from_millis(500);
         while Instant::now() < deadline {
             match self.session.run(&command).await {
                 Ok(output) if failure(&output).is_none() => {
                     if let Some(time) = super::identify::boot_time(&output.stdout) {
-                        return Ok(Some(time));
+                        return Ok(Some((time, output)));
                     }
                 }
                 Ok(_) => {}
@@ -145,7 +146,8 @@ impl HostRun {
                 Err(error) => return Err(error.into()),
             }
             self.phase("rebooting: waiting for the management agent");
-            self.ctx.pause(Duration::from_millis(500)).await?;
+            self.ctx.pause(pause).await?;
+            pause = (pause * 2).min(AGENT_PAUSE);
         }
         Ok(None)
     }
@@ -188,8 +190,11 @@ impl HostRun {
         self.reboot(&reasons, timeout.unwrap_or(self.ctx.options.reboot_timeout)).await?;
         self.result.reboots += 1;
         self.observed = Outputs::default();
+        self.last_seen = Outputs::default();
         self.dirty = false;
-        for waiting in std::mem::take(&mut self.waiting) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.observe_all(waiting.iter().map(|w| w.step.as_ref())).await?;
+        for waiting in waiting {
             let left = self.look(waiting.step.as_ref()).await?;
             let error = match left {
                 Ok(left) if left.is_empty() => continue,

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::act::Acted;
 use super::events::{ChangeShown, EventKind, Status, StepEvent};
 use super::host::{HostError, HostRun};
+use super::observe::Coming;
 use super::run::Mode;
 use crate::esxi::{Command, Output, Outputs};
 use crate::playbook::{Bound, StepDef};
@@ -70,8 +71,10 @@ pub(super) fn differing<'a>(changes: impl IntoIterator<Item = &'a Change>) -> St
 
 impl HostRun {
     /// One bound step: compare, act, verify, expect, register; tried again as often as it says.
-    pub(super) async fn step(&mut self, def: &StepDef, bound: Bound) -> Result<(), HostError> {
+    /// What has to be read for it is read together with what the steps that are `coming` need.
+    pub(super) async fn step(&mut self, def: &StepDef, bound: Bound, coming: &[Coming<'_>]) -> Result<(), HostError> {
         let started = Instant::now();
+        let resumed = self.resumed(def, &bound);
         let Bound { name, what, expect } = bound;
         let (number, kind) = (def.number, def.kind.name);
         let left_out = |run: &mut Self, reason: String| {
@@ -89,10 +92,7 @@ impl HostRun {
                 return Ok(());
             }
         };
-        // A value that later steps use must be read again.
-        if let Some(already) = self.ctx.resumed(&self.host.name, number, &name)
-            && def.register.is_none()
-        {
+        if let Some(already) = resumed {
             left_out(self, already);
             return Ok(());
         }
@@ -106,10 +106,12 @@ impl HostRun {
             left_out(self, "not judged: reading cannot show whether it was done".to_owned());
             return Ok(());
         }
+        // A limit or another try is for the step's own commands.
+        let coming = if def.retries > 0 || def.timeout.is_some() { &[] } else { coming };
         let mut tries = def.retries;
         loop {
             self.session.limit_commands(def.timeout);
-            let tried = self.attempt(step.as_ref(), &expect).await;
+            let tried = self.attempt(step.as_ref(), &expect, coming).await;
             self.session.limit_commands(None);
             match tried? {
                 Ok(done) => {
@@ -154,9 +156,23 @@ impl HostRun {
         }
     }
 
+    /// Why a step need not be done: the run that this one resumes did it. A value that later steps use must be read
+    /// again.
+    pub(super) fn resumed(&self, def: &StepDef, bound: &Bound) -> Option<String> {
+        if def.register.is_some() {
+            return None;
+        }
+        self.ctx.resumed(&self.host.name, def.number, &bound.name)
+    }
+
     /// One try of a step.
-    async fn attempt(&mut self, step: &dyn Step, expect: &[Box<dyn Step>]) -> Result<Result<Done, Failed>, HostError> {
-        let changes = match self.look(step).await? {
+    async fn attempt(
+        &mut self,
+        step: &dyn Step,
+        expect: &[Box<dyn Step>],
+        coming: &[Coming<'_>],
+    ) -> Result<Result<Done, Failed>, HostError> {
+        let changes = match self.look_ahead(step, coming).await? {
             Ok(changes) => changes,
             Err(error) => return Ok(Err(Failed { error: error.to_string(), changes: Vec::new() })),
         };

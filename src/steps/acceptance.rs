@@ -44,6 +44,14 @@ impl Step for Acceptance {
         vec![get(), list()]
     }
 
+    fn only_to_plan(&self, _host: &HostFacts) -> Vec<Command> {
+        vec![list()]
+    }
+
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli software"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let now: Level = seen.output(&get())?.stdout.parse().map_err(|e| StepError::unreadable(&get(), e))?;
         if now == self.level {

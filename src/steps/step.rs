@@ -24,6 +24,12 @@ pub trait Step: fmt::Debug + Send + Sync {
     /// The commands whose output `compare` needs. They change nothing. Reads of all steps are merged by text.
     fn reads(&self, host: &HostFacts) -> Vec<Command>;
 
+    /// Those of [`Step::reads`] that `compare` does not need to see that nothing differs, only to plan a change. The
+    /// engine reads them when something differs; until then `compare` must not answer as if they had been empty.
+    fn only_to_plan(&self, _host: &HostFacts) -> Vec<Command> {
+        Vec::new()
+    }
+
     /// What differs from the desired state. Empty: nothing to do. Called again after the changes: then it must
     /// be empty but for changes that only wait for a reboot (no actions, `effect.reboot`).
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError>;
@@ -38,9 +44,9 @@ pub trait Step: fmt::Debug + Send + Sync {
         true
     }
 
-    /// Beginnings of esxcli commands whose output this step's changes may alter, beside its own reads and all that is
-    /// no plain esxcli command (those are always read again). `None`, the default: any command's. Saying less saves
-    /// calls of a second each; saying too little is a defect.
+    /// Beginnings of esxcli commands whose output this step's changes may alter, beside all that is no plain esxcli
+    /// command (that is always read again). `None`, the default: any command's. Saying less saves calls of a second
+    /// each; saying too little, of the step's own reads too, is a defect.
     fn influences(&self) -> Option<&'static [&'static str]> {
         None
     }

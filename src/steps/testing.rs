@@ -36,8 +36,7 @@ impl Host {
         for read in step.reads(&self.facts) {
             assert!(self.outputs.get(&read).is_some(), "the test has no output of `{}`", read.text());
         }
-        let artifacts = Artifacts::default();
-        step.compare(&Seen { host: &self.facts, outputs: &self.outputs, artifacts: &artifacts })
+        compare(step, &self.facts, &self.outputs, &Artifacts::default())
     }
 
     /// A host of this version that printed these texts, by command text.
@@ -70,6 +69,24 @@ impl Host {
             other => panic!("expected a refusal, got {other}"),
         }
     }
+}
+
+/// Compares; and proves that what is read only to plan a change is not missed as long as none is planned.
+pub(crate) fn compare(
+    step: &dyn Step,
+    facts: &HostFacts,
+    outputs: &Outputs,
+    artifacts: &Artifacts,
+) -> Result<Vec<Change>, StepError> {
+    let compared = step.compare(&Seen { host: facts, outputs, artifacts });
+    let mut shows = outputs.clone();
+    for plans in step.only_to_plan(facts) {
+        shows.retain(|text| text != plans.text());
+    }
+    let planned = |c: &Result<Vec<Change>, StepError>| !c.as_ref().is_ok_and(Vec::is_empty);
+    let first = step.compare(&Seen { host: facts, outputs: &shows, artifacts });
+    assert_eq!(planned(&first), planned(&compared), "{step:?}: {first:?} before its planning reads, then {compared:?}");
+    compared
 }
 
 pub(crate) fn texts(changes: &[Change]) -> Vec<String> {

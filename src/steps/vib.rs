@@ -393,6 +393,10 @@ impl Step for Vib {
         reads
     }
 
+    fn only_to_plan(&self, _host: &HostFacts) -> Vec<Command> {
+        vec![acceptance_command(), filesystems_command(), ramdisks_command()]
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let running = read_installed(seen, &list_command())?;
         let next = pending(seen.raw(&pending_command())?).map_err(|e| StepError::unreadable(&pending_command(), e))?;

@@ -147,7 +147,8 @@ impl Step for Tags {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        Some(&["esxcli network ip interface"])
+        // Neither the list nor the addresses show tags (recorded on 5.x to 9.0: network-ip-interface-list, ipv4-get).
+        Some(&["esxcli network ip interface tag"])
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

@@ -67,7 +67,7 @@ impl Step for Vmotion {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        Some(&["esxcli network ip interface"])
+        self.tags.influences()
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

@@ -69,6 +69,11 @@ impl Step for Firewall {
         }
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        // A service may start or stop with its ports (its policy `automatic`).
+        Some(&["esxcli network firewall", "esxcli system"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         plan::compare(self, seen)
     }

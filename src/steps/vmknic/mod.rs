@@ -45,6 +45,25 @@ fn netstack_list() -> Command {
     Command::esxcli("network ip netstack list")
 }
 
+/// What was not read yet counts as empty, and is remembered: see [`planned`].
+fn known<T: Default>(read: Result<T, StepError>, unread: &mut Option<StepError>) -> Result<T, StepError> {
+    match read {
+        Err(error @ StepError::NotRead { .. }) => {
+            *unread = Some(error);
+            Ok(T::default())
+        }
+        other => other,
+    }
+}
+
+/// No plan is made without what it needs: one that does not know the routes, for example, would lose them.
+fn planned(changes: Vec<Change>, unread: Option<StepError>) -> Result<Vec<Change>, StepError> {
+    match unread {
+        Some(error) if !changes.is_empty() => Err(error),
+        _ => Ok(changes),
+    }
+}
+
 impl Step for Vmknic {
     fn summary(&self) -> String {
         match (self.state, &self.portgroup) {
@@ -71,6 +90,19 @@ impl Step for Vmknic {
         }
         if self.named_stack().is_some() {
             reads.push(netstack_list());
+        }
+        reads
+    }
+
+    fn only_to_plan(&self, _host: &HostFacts) -> Vec<Command> {
+        let mut reads = vec![netstack_list(), network::tag_get(self.name.as_str())];
+        if self.vswitch.is_none() {
+            reads.push(network::portgroup_list());
+        }
+        // A wanted gateway is looked for among the routes.
+        if !matches!(self.ipv4, Some(Addressing::Static { gateway: Some(_), .. })) {
+            reads.push(route_list(None));
+            reads.extend(self.named_stack().map(|s| route_list(Some(s))));
         }
         reads
     }

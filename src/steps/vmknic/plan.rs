@@ -12,7 +12,7 @@ use crate::esxi::{Command, Version};
 use super::super::network::{self, Carrier, Interfaces};
 use super::super::step::{Action, Change, Detached, Seen, StepError};
 use super::build::{Build, current, on_link, remove, route, same_address, set_ipv4};
-use super::{Addressing, MacWanted, Presence, Vmknic, netstack_list, network_opt, route_list};
+use super::{Addressing, MacWanted, Presence, Vmknic, known, netstack_list, network_opt, planned, route_list};
 
 /// Everything observed that a plan needs.
 struct Observed<'a> {
@@ -32,7 +32,8 @@ pub(super) fn compare(want: &Vmknic, seen: &Seen<'_>) -> Result<Vec<Change>, Ste
     let faces = Interfaces::observe(seen)?;
     let name = want.name.as_str();
     let exists = faces.vmknic(name).is_some();
-    let tags = if exists { tags(seen, name)? } else { None };
+    let mut unread = None;
+    let tags = if exists { known(tags(seen, name), &mut unread)? } else { None };
     let carrier = faces.carrier(seen.host);
     let carries = exists
         && match &carrier {
@@ -45,18 +46,22 @@ pub(super) fn compare(want: &Vmknic, seen: &Seen<'_>) -> Result<Vec<Change>, Ste
             Carrier::Unknown => true,
         };
     if want.state == Presence::Absent {
-        return absent(want, seen, &faces, &carrier, carries);
+        return planned(absent(want, seen, &faces, &carrier, carries)?, unread);
     }
     let mut all = Vec::new();
     let mut stack_routes = None;
     if want.wants_routes() {
-        let default = routes(seen, None)?;
-        stack_routes = if want.named_stack().is_some() { routes(seen, want.named_stack())? } else { default.clone() };
+        let default = known(routes(seen, None), &mut unread)?;
+        stack_routes = match want.named_stack() {
+            Some(stack) => known(routes(seen, Some(stack)), &mut unread)?,
+            None => default.clone(),
+        };
         all = default.into_iter().chain(want.named_stack().and_then(|_| stack_routes.clone())).flatten().collect();
     }
-    let portgroups = network::portgroups(seen)?;
+    let portgroups = known(network::portgroups(seen), &mut unread)?;
     let observed = Observed { seen, portgroups, faces, tags, routes: all, stack_routes, carrier, carries };
-    if exists { differences(want, &observed) } else { create(want, &observed) }
+    let changes = if exists { differences(want, &observed) } else { create(want, &observed) }?;
+    planned(changes, unread)
 }
 
 /// The tags; `None` where the release cannot tell.
