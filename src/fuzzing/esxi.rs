@@ -54,11 +54,7 @@ pub(super) fn forms(bytes: &[u8]) -> usize {
         Ok(rows) => {
             assert!(rows.len() <= text.lines().count());
             for cell in rows.iter().flat_map(Record::values) {
-                assert!(cell.trim() == cell);
-                // A cell can go on in further lines, a name without a blank between its parts.
-                for word in cell.split_whitespace() {
-                    assert!(text.contains(word) || word.contains([':', '.', '-', '_', '/', '#', '@', ',']), "{word}");
-                }
+                assert!(cell.trim() == cell && text.contains(cell.as_str()));
             }
             printed_again(rows);
         }
@@ -85,11 +81,6 @@ fn printed_again(rows: &[Record]) {
     let rows: Vec<&Record> = rows.iter().filter(|row| row.values().any(|cell| !cell.is_empty())).collect();
     let Some(first) = rows.first() else { return };
     if first.keys().all(|name| name.chars().all(|c| c == '-' || c == ' ')) {
-        return;
-    }
-    // Few cells under a row look like the rest of that row.
-    if first.len() > 2 && rows.iter().any(|row| row.values().filter(|cell| !cell.is_empty()).count() * 2 <= first.len())
-    {
         return;
     }
     let widths: Vec<usize> = first

@@ -30,16 +30,12 @@ pub struct FormError {
     pub text: String,
 }
 
-/// A table with a heading line and a ruler of dashes. An empty list prints nothing at all: no rows.
+/// A table with a heading line and a ruler of dashes, as a host printed it. An empty list prints nothing at all: no rows.
 ///
 /// # Errors
-/// What [`table::tables`] says, and several tables where one was expected.
+/// What [`table::exact`] says.
 pub fn table(text: &str) -> Result<Vec<Record>, FormError> {
-    let mut all = table::tables(text, false)?;
-    if all.len() > 1 {
-        return fail(1, "several tables where one was expected", text.lines().next().unwrap_or(""));
-    }
-    let table = all.pop().unwrap_or_default();
+    let Some(table) = table::exact(text)? else { return Ok(Vec::new()) };
     Ok(table.rows.into_iter().map(|row| table.headings.iter().cloned().zip(row).collect()).collect())
 }
 

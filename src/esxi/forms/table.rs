@@ -38,7 +38,41 @@ pub fn tables(text: &str, cut: bool) -> Result<Vec<Table>, FormError> {
     known_tables(text, cut, &[])
 }
 
-/// The same, where the heading lines are known that the command prints on some release: they help to read copies
+/// The table in a text that came straight from a host; none when nothing was printed. Nothing that copies do to a table
+/// is made good: a row stands under its ruler, or has a cell for every column.
+///
+/// # Errors
+/// A text without a ruler as its second line, and a line that does not keep to it.
+pub fn exact(text: &str) -> Result<Option<Table>, FormError> {
+    let all = lines(text);
+    let Some(first) = all.first() else { return Ok(None) };
+    let Some(at) = all.iter().position(|l| is_ruler(l.raw)) else {
+        return Err(first.error("no ruler of dashes under a heading line"));
+    };
+    if at != 1 {
+        return Err(all[at].error("the ruler must be the second line"));
+    }
+    let columns = columns(all[1].raw);
+    if columns.len() > MAX_COLUMNS || first.raw.len() > MAX_HEADINGS {
+        return Err(first.error("more columns or longer headings than any table has"));
+    }
+    let row = |line: &Line<'_>| {
+        ruled_any(line.raw, &columns).or_else(|| {
+            let own = pieces(line.raw);
+            (own.len() == columns.len()).then(|| own.into_iter().map(|p| p.text).collect())
+        })
+    };
+    let headings = row(first).ok_or_else(|| first.error("headings that do not fit the ruler"))?;
+    if headings.iter().any(String::is_empty) {
+        return Err(first.error("a column has no heading"));
+    }
+    let rows = all[2..]
+        .iter()
+        .map(|line| row(line).ok_or_else(|| line.error("a line that does not fit the columns of the table")));
+    Ok(Some(Table { title: None, headings, rows: rows.collect::<Result<_, _>>()? }))
+}
+
+/// [`tables`], where the heading lines are known that the command prints on some release: they help to read copies
 /// whose runs of blanks became one.
 ///
 /// # Errors

@@ -35,7 +35,10 @@ pub fn prepared(invocation: &Invocation, command: &str, text: &str) -> Prepared 
     let text = if own { paste::unescaped(&text).unwrap_or(text) } else { text };
     let mut all: Vec<Numbered> =
         text.lines().enumerate().map(|(n, l)| (n + 1, l.trim_end_matches('\r').to_owned())).collect();
-    paste::unframed(&mut all);
+    // What a login prints is all that `ssh host` alone prints.
+    if invocation.program != "ssh" {
+        paste::unframed(&mut all);
+    }
     if own {
         // Numbers and times also stand in front of prompts.
         paste::restored(&mut all, &invocation.filters);
