@@ -129,7 +129,6 @@ fn a_host_called_by_a_word_of_esxi_keeps_its_commands() {
         "cat",
         "stat",
         "name",
-,
     ] {
         for mode in [redact::Mode::Default, redact::Mode::Strict] {
             let mut other = called(&fixture, name);
