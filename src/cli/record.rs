@@ -123,9 +123,11 @@ impl Recording {
         }
         let (fixture, out) = store::fit_to_keep(raw, artifacts, &self.book, self.mode, &self.about.text);
         let shown = self.path.display();
+        // Its folder may tell whose machine this is.
+        let name = self.path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
         let replay = match &self.about.playbook {
-            Some(playbook) => format!("esxprep test {playbook} --fixture {shown}"),
-            None => format!("esxprep facts --fixture {shown}"),
+            Some(playbook) => format!("esxprep test {playbook} --fixture {name}"),
+            None => format!("esxprep facts --fixture {name}"),
         };
         let kept = if self.mode == Mode::None || self.about.playbook.is_none() {
             ""

@@ -234,3 +234,134 @@ fn facts_are_recorded_and_the_place_is_checked_first() {
     assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "do not lose this");
     home.run(&["facts", "--sim", "1", "--redact", "strict"]).exits(2);
 }
+
+/// The binary in a network name space of its own: not even the loopback is up there. Needs root, and says so.
+#[track_caller]
+fn offline(home: &Home, args: &[&str]) -> Ran {
+    let whole = home.command(args);
+    let mut command = std::process::Command::new("unshare");
+    command.arg("-n").arg(whole.get_program()).args(whole.get_args());
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (key, value) in whole.get_envs() {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    let output = command.output().expect("this test needs `unshare` (util-linux)");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.starts_with("unshare:"), "this test needs root, to take the network away: {stderr}");
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr,
+    }
+}
+
+/// Records with one process and replays with another one that has no network: the same events, the same exit code.
+#[track_caller]
+fn two_processes(home: &Home, playbook: &str, how: &[&str], code: i32, replayed: i32) -> Ran {
+    let file = home.path("two-processes.fixture");
+    let mut args = vec![how[0], playbook];
+    args.extend(&how[1..]);
+    args.extend(["--output", "json", "--record", arg(&file)]);
+    let live = home.run(&args).exits(code);
+    let again = offline(home, &["test", playbook, "--fixture", arg(&file), "--output", "json"]).exits(replayed);
+    assert_eq!(by_host(live.events()), by_host(again.events()), "{how:?}\n{}", again.stderr);
+    again
+}
+
+#[test]
+fn another_process_without_a_network_replays_it() {
+    let home = Home::new();
+    for (version, playbook, more) in [
+        ("6.5", "playbooks/nested-lab.yml", &[][..]),
+        ("7.0", "playbooks/host-client.yml", &[]),
+        ("8.0", "playbooks/clone-fixup.yml", &["--sim-fault", "cloned"]),
+        ("6.0", "playbooks/vmotion.yml", &["-e", "vmknic=vmk1", "--redact", "strict"]),
+    ] {
+        let mut how = vec!["apply", "--sim", "1", "--sim-version", version];
+        how.extend(more);
+        if super::common::reachable(&version) {
+            two_processes(&home, playbook, &how, 0, 0);
+        }
+    }
+}
+
+#[test]
+fn the_options_of_the_run_come_with_the_recording() {
+    let home = Home::new();
+    let fails = home.write(
+        "fails.yml",
+        "steps:\n  - setting: {key: Net.FollowHardwareMac, value: 1}\n    tags: [one]\n\
+         \x20 - run: {command: 'echo no such luck >&2; exit 7'}\n    tags: [two]\n",
+    );
+    let lab = "playbooks/nested-lab.yml";
+    for (playbook, more, code, replayed) in [
+        (arg(&fails), &["apply", "--sim", "1", "--tags", "one"][..], 0, 0),
+        (arg(&fails), &["apply", "--sim", "1", "--skip-tags", "two,three"], 0, 0),
+        (arg(&fails), &["apply", "--sim", "3", "--forks", "1", "--max-failures", "1"], 1, 1),
+        (arg(&fails), &["verify", "--sim", "1", "--tags", "one"], 3, 0),
+        (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "reject-password"], 4, 1),
+        (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "hang=advanced list", "--command-timeout", "2s"], 1, 1),
+        (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "drop-after=advanced set"], 1, 1),
+        (lab, &["apply", "--sim", "1", "--no-reboot"], 0, 0),
+        (lab, &["apply", "--sim", "1", "--sim-fault", "lost-boot-disk"], 1, 1),
+        (lab, &["apply", "--sim", "1", "--sim-fault", "lost-boot-disk", "--allow-unsaved"], 1, 1),
+    ] {
+        two_processes(&home, playbook, more, code, replayed);
+    }
+    // What is given wins; nothing at all is left of them when that is asked for.
+    let file = home.path("one.fixture");
+    home.run(&["apply", arg(&fails), "--sim", "1", "--tags", "one", "--record", arg(&file)]).exits(0);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\n  options: --tags one\n"));
+    let statuses = |more: &[&str], code: i32| {
+        let mut args = vec!["test", arg(&fails), "--fixture", arg(&file), "--output", "json"];
+        args.extend(more);
+        let ran = home.run(&args).exits(code);
+        let all = ran.of("step").iter().map(|e| e["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        (all.join(" "), ran.stderr)
+    };
+    assert_eq!(statuses(&[], 0).0, "changed skipped");
+    assert_eq!(statuses(&["--check"], 0).0, "would_change skipped");
+    assert_eq!(statuses(&["--skip-tags", "one,two"], 0).0, "skipped skipped");
+    let (_, said) = statuses(&["--own-options"], 1);
+    assert!(said.contains("NOT KNOWN") && said.contains("exit 7"), "{said}");
+    // A line that is none is an error before anything is tried.
+    let text = std::fs::read_to_string(&file).unwrap().replace("--tags one", "--tagz one");
+    std::fs::write(&file, text).unwrap();
+    let (_, said) = statuses(&[], 2);
+    assert!(said.contains("options: --tagz one") && said.contains("--tagz"), "{said}");
+}
+
+#[test]
+fn hosts_that_cannot_be_reached_and_files_of_this_machine() {
+    let home = Home::new();
+    std::fs::create_dir(home.path("anna")).unwrap();
+    home.write("anna/own.conf", "one\n");
+    std::fs::create_dir(home.path("lab")).unwrap();
+    home.write("lab/beside.conf", "two\n");
+    let playbook = home.write(
+        "lab/files.yml",
+        "steps:\n  - file: {path: /etc/own.conf, from: \"{{ own }}\"}\n  - file: {path: /etc/beside.conf, from: beside.conf}\n",
+    );
+    let file = home.path("files.fixture");
+    let own = format!("own={}", arg(&home.path("anna/own.conf")));
+    home.run(&["apply", arg(&playbook), "--sim", "1", "-e", &own, "--record", arg(&file)]).exits(0);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("anna") && !text.contains(arg(home.dir.path())), "{text}");
+    // Without the files, from another place.
+    std::fs::remove_dir_all(home.path("anna")).unwrap();
+    std::fs::remove_file(home.path("lab/beside.conf")).unwrap();
+    std::fs::rename(home.path("lab"), home.path("elsewhere")).unwrap();
+    let moved = home.path("elsewhere/files.yml");
+    let ran = offline(&home, &["test", arg(&moved), "--fixture", arg(&file), "--output", "json"]).exits(0);
+    let all: Vec<Value> = ran.of("step").iter().map(|e| e["status"].clone()).collect();
+    assert_eq!(all, ["changed", "changed"], "{}", ran.all());
+    let inventory = home.write("dead.yml", "hosts:\n  esx1: {address: 127.0.0.1, port: 9, password: {env: HOME}}\n");
+    let again = two_processes(&home, arg(&moved), &["apply", "-i", arg(&inventory), "-e", "own=beside.conf"], 2, 1);
+    assert!(again.stderr.contains("beside.conf"), "{}", again.all());
+    home.write("elsewhere/beside.conf", "two\n");
+    let again = two_processes(&home, arg(&moved), &["apply", "-i", arg(&inventory), "-e", "own=beside.conf"], 4, 1);
+    assert!(again.stderr.contains("Connection refused"), "{}", again.all());
+}
