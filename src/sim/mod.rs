@@ -1,9 +1,9 @@
 //! A simulated ESXi host behind a real SSH server: the other end of the demo and of the tests, and what `--sim` applies to.
 //!
 //! Nothing here is shared with the product's own idea of ESXi: no parser, no table, no transport. A host is a directory
-//! tree with a real POSIX shell that has this tree as its root ([`jail`]), tools ([`toolbox`]), and small scripts in
-//! place of ESXi's own programs ([`shim`]) that ask [`host`] for what the real ones would print. [`disk`] decides what
-//! survives a boot, [`machine`] boots and reboots, [`answers`] and [`links`] serve while it is up, [`sshd`] and [`session`] are what a client sees.
+//! tree with a real POSIX shell that has this tree as its root (`jail`), tools (`toolbox`), and small scripts in
+//! place of ESXi's own programs (`shim`) that ask [`host`] for what the real ones would print. `disk` decides what
+//! survives a boot, `machine` boots and reboots, `answers` and `links` serve while it is up, `sshd` and `session` are what a client sees.
 //!
 //! Needs Linux and either root or unprivileged user namespaces.
 

@@ -12,7 +12,7 @@ use super::{Target, TransportError};
 /// The program behind a channel that carries frames.
 pub(super) const SHELL: &str = "/bin/sh";
 
-/// Makes logged-in connections.
+/// Makes logged-in connections, again and again for one session: see [`chain`](super::chain).
 #[async_trait]
 pub(super) trait Dial: Send + Sync {
     /// Connects, through all jumps, checks every host key and logs in everywhere.
@@ -52,7 +52,7 @@ pub(super) trait PipeRead: Send {
     async fn wait(&mut self) -> Option<Message>;
 }
 
-/// What goes to the far side. Dropping it does not close the channel.
+/// What goes to the far side. Whether dropping it closes the channel is up to the library: see [`PipeWrite::close`].
 #[async_trait]
 pub(super) trait PipeWrite: Send + Sync {
     /// Sends bytes as fast as the far side takes them. The error is a text for the user.

@@ -2,7 +2,7 @@
 //!
 //! The simulator is the other end of every test, so it must not agree with the product by construction: nothing
 //! in here uses the product's command builders, readers or tables. What a command prints is made from typed
-//! records by one printer ([`esxcli`]), the way the real esxcli makes text, csv, xml and keyvalue out of the
+//! records by one printer (`esxcli`), the way the real esxcli makes text, csv, xml and keyvalue out of the
 //! same answer, and is compared with recorded outputs of real hosts in the tests.
 //!
 //! Three states are told apart, because that is where playbooks go wrong: what is configured, what is running,
