@@ -147,7 +147,8 @@ impl Step for Tags {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        // Neither the list nor the addresses show tags (recorded on 5.x to 9.0: network-ip-interface-list, ipv4-get).
+        // Neither the list nor the addresses show tags (recorded on 9.0: network-ip-interface-list-urpf; on 6.7:
+        // network-ip-interface-ipv4-get-vmk1-only).
         Some(&["esxcli network ip interface tag"])
     }
 
