@@ -300,7 +300,7 @@ fn the_options_of_the_run_come_with_the_recording() {
     for (playbook, more, code, replayed) in [
         (arg(&fails), &["apply", "--sim", "1", "--tags", "one"][..], 0, 0),
         (arg(&fails), &["apply", "--sim", "1", "--skip-tags", "two,three"], 0, 0),
-        (arg(&fails), &["apply", "--sim", "3", "--forks", "1", "--max-failures", "1"], 1, 1),
+        (arg(&fails), &["apply", "--sim", "3", "--serial", "1", "--max-failures", "1"], 1, 1),
         (arg(&fails), &["verify", "--sim", "1", "--tags", "one"], 3, 0),
         (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "reject-password"], 4, 1),
         (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "hang=advanced list", "--command-timeout", "2s"], 1, 1),
