@@ -251,13 +251,11 @@ fn the_page_says_how_many_hosts_and_answers_there_are() {
         texts.map(|text| text.lines().filter(|l| wanted(l)).count()).sum()
     };
     let page = std::fs::read_to_string(root().join("docs/fixtures.md")).unwrap();
-    let rows: [(&str, fn(&str) -> bool); 3] = [
-        ("hosts", |l| l.starts_with("host ")),
-        ("answers that were recorded", recorded),
-        ("answers that were built", |l| l.starts_with(':') && !recorded(l)),
-    ];
-    for (what, wanted) in rows {
+    let has = |what: &str, wanted: fn(&str) -> bool| {
         let row = format!("| {what} | {} | {} |", count(FIXTURES, wanted), count(RECORDED, wanted));
         assert!(page.contains(&row), "docs/fixtures.md has not: {row}");
-    }
+    };
+    has("hosts", |l| l.starts_with("host "));
+    has("answers that were recorded", recorded);
+    has("answers that were built", |l| l.starts_with(':') && !recorded(l));
 }

@@ -236,7 +236,8 @@ impl Sheet {
             score -= 2;
         }
         let more = count.saturating_sub(1).min(20) as i32;
-        if !PROSE.contains(&self.headings[column].as_str()) && !(last && self.prose) {
+        let prose = last && self.prose || PROSE.contains(&self.headings[column].as_str());
+        if !prose {
             score -= if last { more } else { 2 * more };
         }
         Some(score)

@@ -349,7 +349,7 @@ fn boxed(lines: &mut Vec<Numbered>) {
     let rows: Vec<(usize, Vec<String>)> =
         texts().filter(|l| row(l.1.trim()) && !ruler(l.1.trim())).map(|l| (l.0, cells(&l.1))).collect();
     let count = rows.first().map_or(0, |r| r.1.len());
-    if count < 2 || count > 100 || rows.iter().any(|r| r.1.len() != count) {
+    if !(2..=100).contains(&count) || rows.iter().any(|r| r.1.len() != count) {
         return;
     }
     let width = |n: usize| rows.iter().map(|r| r.1[n].chars().count()).max().unwrap_or(0).clamp(2, 400);

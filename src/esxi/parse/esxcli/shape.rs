@@ -79,9 +79,12 @@ fn object(headings: &[String], row: Vec<String>) -> Value {
     Value::Object(map)
 }
 
+/// Headings, and where each begins and ends.
+type Placed = (Vec<String>, Vec<(usize, usize)>);
+
 /// The heading line that a first line is, when it has all the headings that the command prints, and where each stands.
 /// Runs of blanks in it can be one blank where the whole line is known.
-fn heading_line(text: &str, must: &[&str], known: &[&[&str]]) -> Option<(Vec<String>, Vec<(usize, usize)>)> {
+fn heading_line(text: &str, must: &[&str], known: &[&[&str]]) -> Option<Placed> {
     let line = lines(text).into_iter().next()?;
     if let Some(headings) = spread::spelled(line.raw, known).filter(|h| h.len() > 1) {
         let places = spread::placed(line.raw, &headings)?;
