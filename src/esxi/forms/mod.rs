@@ -133,4 +133,22 @@ Mount Point                                        Volume Name  UUID            
         assert_eq!(table("hello\nworld\n").unwrap_err().line, 1);
         assert!(table("").unwrap().is_empty());
     }
+
+    #[test]
+    fn a_row_with_empty_cells_is_no_further_line_of_the_row_above() {
+        let text = "\
+Name                          Type    Value  Description
+----------------------------  ------  -----  ---------------------------------
+someFlagsWithALongName        uint32  0      Flags with some words behind them
+anotherNameThatIsAsLongAsThe  String         Another text
+";
+        for rows in [tables_of(text), table::exact(text).unwrap().unwrap().rows] {
+            assert_eq!(rows.len(), 2);
+            assert_eq!(rows[1], ["anotherNameThatIsAsLongAsThe", "String", "", "Another text"]);
+        }
+    }
+
+    fn tables_of(text: &str) -> Vec<Vec<String>> {
+        table::tables(text, false).unwrap().remove(0).rows
+    }
 }

@@ -53,11 +53,11 @@ pub fn exact(text: &str) -> Result<Option<Table>, FormError> {
         return Err(all[at].error("the ruler must be the second line"));
     }
     let columns = columns(all[1].raw);
-    if columns.len() > MAX_COLUMNS || first.raw.len() > MAX_HEADINGS {
-        return Err(first.error("more columns or longer headings than any table has"));
+    if columns.is_empty() || columns.len() > MAX_COLUMNS {
+        return Err(first.error("more columns than any table has"));
     }
     let row = |line: &Line<'_>| {
-        ruled_any(line.raw, &columns).or_else(|| {
+        under(line.raw, &columns).or_else(|| {
             let own = pieces(line.raw);
             (own.len() == columns.len()).then(|| own.into_iter().map(|p| p.text).collect())
         })
@@ -65,6 +65,9 @@ pub fn exact(text: &str) -> Result<Option<Table>, FormError> {
     let headings = row(first).ok_or_else(|| first.error("headings that do not fit the ruler"))?;
     if headings.iter().any(String::is_empty) {
         return Err(first.error("a column has no heading"));
+    }
+    if headings.iter().map(String::len).sum::<usize>() > MAX_HEADINGS {
+        return Err(first.error("longer headings than any table has"));
     }
     let rows = all[2..]
         .iter()
@@ -298,9 +301,11 @@ fn goes_on(row: &[String], previous: &[String], tails: &[usize], columns: &[(usi
     row.iter().enumerate().filter(|(_, cell)| !cell.is_empty()).all(|(n, cell)| {
         let first = cell.split(' ').next().map_or(0, |w| w.chars().count());
         let width = columns[n].1 - columns[n].0;
-        // A short name is not broken: a row of nothing but a name is a row.
+        // A short name is not broken: a row of nothing but a name is a row. Nor are numbers, types and states: a row
+        // with one of these under its name is a row whose other cells are empty (`system settings kernel list`).
         let least = if n == 0 { 16 } else { 1 };
-        tails[n] >= least && tails[n] + 1 + first > width && !(plain(cell) && plain(&previous[n]))
+        let named = !row[0].is_empty() && n > 0 && width < 12;
+        !named && tails[n] >= least && tails[n] + 1 + first > width && !(plain(cell) && plain(&previous[n]))
     })
 }
 
@@ -351,20 +356,26 @@ fn ruled_any(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
         let wide: Vec<char> = expanded(line).chars().collect();
         return ruled(&wide, columns, usize::MAX).filter(|row| !row.iter().any(|c| c.contains("  ")));
     }
+    if let Some(row) = under(line, columns) {
+        return Some(row);
+    }
+    let chars: Vec<char> = line.chars().collect();
+    // A ruler that was made shorter in its place: two blanks before the next column are enough.
+    ruled(&chars, columns, 2).or_else(|| anchored(&chars, columns))
+}
+
+/// The cells of a line that is blank in every gap of the ruler.
+fn under(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
     let chars: Vec<char> = line.chars().collect();
     if let Some(row) = ruled(&chars, columns, usize::MAX) {
         return Some(row);
     }
-    if !line.is_ascii() {
-        // Positions counted in bytes: every character is as wide as its bytes.
-        let wide: Vec<char> =
-            line.chars().flat_map(|c| std::iter::once(c).chain(std::iter::repeat_n('\0', c.len_utf8() - 1))).collect();
-        if let Some(row) = ruled(&wide, columns, usize::MAX) {
-            return Some(row);
-        }
+    if line.is_ascii() {
+        return None;
     }
-    // A ruler that was made shorter in its place: two blanks before the next column are enough.
-    ruled(&chars, columns, 2).or_else(|| anchored(&chars, columns))
+    // Positions counted in bytes: every character is as wide as its bytes.
+    let wide = line.chars().flat_map(|c| std::iter::once(c).chain(std::iter::repeat_n('\0', c.len_utf8() - 1)));
+    ruled(&wide.collect::<Vec<char>>(), columns, usize::MAX)
 }
 
 /// The cells of a line that does not: its pieces laid over the columns. No piece can be the cells of two columns.

@@ -50,9 +50,8 @@ pub fn plain(text: &str) -> String {
             '\u{1b}' | '\u{7}' | '\0' | '\u{ad}' | '\u{feff}' | '\u{2060}' => {}
             '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => {}
             '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => out.push(' '),
-            // A page break of a document.
-            '\u{c}' => out.push('\n'),
-            '\u{2028}' | '\u{2029}' => out.push('\n'),
+            // Line and page breaks of a document: the lines keep their numbers.
+            '\u{c}' | '\u{2028}' | '\u{2029}' => out.push(' '),
             _ => out.push(c),
         }
     }
