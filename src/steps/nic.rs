@@ -265,7 +265,7 @@ fn only_way(seen: &Seen<'_>, faces: &Interfaces, switches: &[Vswitch], nics: &[O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::esxi::{Version, net::DEFAULT_NETSTACK, recorded};
+    use crate::esxi::recorded;
     use crate::steps::testing::*;
     use serde_json::json;
 
@@ -275,15 +275,7 @@ mod tests {
 
     fn host(nics: String, uplinks: &str) -> Host {
         let get = recorded(include_str!("../../fixtures/transcripts/6.5/network-nic-get-vmnic0.txt"));
-        Host::new(Version::new(6, 7), "10.130.2.122")
-            .says(
-                &network::vmknic_list(),
-                vmknic("vmk1", "20:67:7c:d9:a1:6c", "vSwitch0", "Management VMkernel", 1500, DEFAULT_NETSTACK),
-            )
-            .says(
-                &network::ipv4_get(),
-                recorded(include_str!("../../fixtures/transcripts/6.7/network-ip-interface-ipv4-get-vmk1-only.txt")),
-            )
+        Host::recorded_on_6_7()
             .says(&network::vswitch_list(), vswitch("vSwitch0", 1500, "listen", uplinks, "Management VMkernel"))
             .says(&network::nic_list(), nics)
             .says(&nic_get("vmnic0"), get.clone())

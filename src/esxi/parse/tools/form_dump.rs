@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use super::cursor::Cursor;
 use super::text::{Line, put};
 use crate::esxi::forms::FormError;
 
@@ -33,23 +34,23 @@ pub fn read(lines: &[Line]) -> Result<Value, FormError> {
         };
     };
     let text = lines[first..].iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
-    let mut reader = Reader { text: &text, at: 0, lines: &lines[first..] };
+    let mut reader = Reader { cursor: Cursor::new(&text, &lines[first..]) };
     let mut all = Vec::new();
     loop {
-        reader.blanks();
-        if reader.rest().is_empty() {
+        reader.cursor.blanks();
+        if reader.cursor.rest().is_empty() {
             break;
         }
         // a closing bracket too many, of a copy that begins or leaves out inside
-        if !all.is_empty() && (reader.take("}") || reader.take("]") || reader.take(",")) {
+        if !all.is_empty() && (reader.cursor.take("}") || reader.cursor.take("]") || reader.cursor.take(",")) {
             continue;
         }
-        if !all.is_empty() && !reader.rest().starts_with(['(', '{', '[']) {
-            return reader.fail("text behind the end of a dump");
+        if !all.is_empty() && !reader.cursor.rest().starts_with(['(', '{', '[']) {
+            return reader.cursor.fail("text behind the end of a dump");
         }
         all.push(reader.value(0)?);
-        reader.blanks();
-        reader.take(",");
+        reader.cursor.blanks();
+        reader.cursor.take(",");
     }
     let heading = lines[..first].iter().map(Line::body).filter(|b| !b.is_empty()).collect::<Vec<_>>().join("\n");
     let value = if all.len() == 1 { all.pop().unwrap_or_default() } else { Value::Array(all) };
@@ -71,9 +72,9 @@ pub fn inside(lines: &[Line]) -> Option<Value> {
     }
     let text = lines.iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
     let text = format!("{{\n{text}");
-    let mut reader = Reader { text: &text, at: 0, lines: &lines };
+    let mut reader = Reader { cursor: Cursor::new(&text, &lines) };
     let value = reader.object("", 0).ok()?;
-    let rest = reader.rest();
+    let rest = reader.cursor.rest();
     rest.trim_matches([' ', '\n', ',', '}', ']']).is_empty().then_some(value)
 }
 
@@ -106,133 +107,87 @@ pub fn members(lines: &[Line]) -> Option<Value> {
 }
 
 struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    lines: &'a [Line<'a>],
+    cursor: Cursor<'a>,
 }
 
-impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or("")
-    }
-
-    fn fail<T>(&self, problem: &'static str) -> Result<T, FormError> {
-        let before = self.text.get(..self.at).unwrap_or("").matches('\n').count();
-        match self.lines.get(before).or(self.lines.last()) {
-            Some(line) => line.fail(problem),
-            None => Err(FormError { line: 1, problem, text: String::new() }),
-        }
-    }
-
-    /// Blanks, and lines of dots where somebody left a part out.
-    fn blanks(&mut self) {
-        loop {
-            self.at += self.rest().len() - self.rest().trim_start().len();
-            let line = self.rest().lines().next().unwrap_or("");
-            if !matches!(line.trim().trim_end_matches(','), "..." | "...." | "[...]" | "…" | "<snip>" | "[snip]") {
-                return;
-            }
-            self.at += line.len();
-        }
-    }
-
-    /// Whether the text ended inside of a dump, as `head` and a partial copy leave it.
-    fn over(&self) -> bool {
-        self.rest().is_empty()
-    }
-
-    fn take(&mut self, word: &str) -> bool {
-        let found = self.rest().starts_with(word);
-        if found {
-            self.at += word.len();
-        }
-        found
-    }
-
-    fn until(&mut self, stop: impl Fn(char) -> bool) -> &'a str {
-        let rest = self.rest();
-        let end = rest.find(stop).unwrap_or(rest.len());
-        self.at += end;
-        &rest[..end]
-    }
-
+impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Result<Value, FormError> {
         if depth > DEPTH {
-            return self.fail("nested too deep");
+            return self.cursor.fail("nested too deep");
         }
-        self.blanks();
-        if self.take("<unset>") {
+        self.cursor.blanks();
+        if self.cursor.take("<unset>") {
             return Ok("<unset>".into());
         }
-        if self.take("(") {
-            let kind = self.until(|c| c == ')' || c == '\n').trim();
-            if !self.take(")") {
-                return self.fail("a type is not closed");
+        if self.cursor.take("(") {
+            let kind = self.cursor.until(|c| c == ')' || c == '\n').trim();
+            if !self.cursor.take(")") {
+                return self.cursor.fail("a type is not closed");
             }
-            self.blanks();
-            return match self.rest().as_bytes().first() {
+            self.cursor.blanks();
+            return match self.cursor.rest().as_bytes().first() {
                 Some(b'{') => self.object(kind, depth),
                 Some(b'[') => self.list(depth),
                 _ => self.value(depth + 1),
             };
         }
-        match self.rest().as_bytes().first() {
-            None => self.fail("the text ends where a value should be"),
+        match self.cursor.rest().as_bytes().first() {
+            None => self.cursor.fail("the text ends where a value should be"),
             Some(b'{') => self.object("", depth),
             Some(b'[') => self.list(depth),
             Some(mark @ (b'"' | b'\'')) => self.quoted(char::from(*mark)).map(|s| s.trim().into()),
-            Some(_) => match self.until(|c| matches!(c, ',' | '\n' | '}' | ']')).trim() {
-                "" => self.fail("no value"),
+            Some(_) => match self.cursor.until(|c| matches!(c, ',' | '\n' | '}' | ']')).trim() {
+                "" => self.cursor.fail("no value"),
                 word => Ok(word.into()),
             },
         }
     }
 
     fn object(&mut self, kind: &str, depth: usize) -> Result<Value, FormError> {
-        self.take("{");
+        self.cursor.take("{");
         let mut map = Map::new();
         if !kind.is_empty() {
             map.insert("_type".into(), kind.into());
         }
         loop {
-            self.blanks();
-            if self.take("}") || self.over() {
+            self.cursor.blanks();
+            if self.cursor.take("}") || self.cursor.over() {
                 return Ok(Value::Object(map));
             }
-            let name = self.until(|c| matches!(c, '=' | '\n' | '}' | '{')).trim();
-            if name.is_empty() || name.contains(' ') || !self.take("=") {
-                return self.fail("a member without `name = `");
+            let name = self.cursor.until(|c| matches!(c, '=' | '\n' | '}' | '{')).trim();
+            if name.is_empty() || name.contains(' ') || !self.cursor.take("=") {
+                return self.cursor.fail("a member without `name = `");
             }
-            self.blanks();
-            if self.over() {
+            self.cursor.blanks();
+            if self.cursor.over() {
                 return Ok(Value::Object(map));
             }
             let value = self.value(depth + 1)?;
             put(&mut map, name, value);
-            self.blanks();
-            self.take(",");
+            self.cursor.blanks();
+            self.cursor.take(",");
         }
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, FormError> {
-        self.take("[");
+        self.cursor.take("[");
         let mut items = Vec::new();
         loop {
-            self.blanks();
-            if self.take("]") || self.over() {
+            self.cursor.blanks();
+            if self.cursor.take("]") || self.cursor.over() {
                 return Ok(Value::Array(items));
             }
             items.push(self.value(depth + 1)?);
-            self.blanks();
-            self.take(",");
+            self.cursor.blanks();
+            self.cursor.take(",");
         }
     }
 
     /// A quoted text. A quote ends it only where a value can end, so that a bare quote inside does not; a line break
     /// and an escaped quote are the ones of the value.
     fn quoted(&mut self, mark: char) -> Result<String, FormError> {
-        let start = self.at + 1;
-        let rest = self.text.get(start..).unwrap_or("");
+        let start = self.cursor.at + 1;
+        let rest = self.cursor.text.get(start..).unwrap_or("");
         let mut escaped = false;
         for (at, c) in rest.char_indices() {
             if c == '\\' && !escaped {
@@ -240,17 +195,17 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if c == mark && !escaped && ends_value(&rest[at + 1..]) {
-                self.at = start + at + 1;
+                self.cursor.at = start + at + 1;
                 return Ok(unescape(&rest[..at], mark));
             }
             escaped = false;
         }
         // the last line of what `head` left
         if !rest.contains('\n') {
-            self.at = self.text.len();
+            self.cursor.at = self.cursor.text.len();
             return Ok(unescape(rest, mark));
         }
-        self.fail("a text is not closed")
+        self.cursor.fail("a text is not closed")
     }
 }
 

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use super::cursor::Cursor;
 use super::text::{Line, put};
 use crate::esxi::forms::FormError;
 
@@ -21,119 +22,86 @@ pub fn begins(first: &str) -> bool {
 /// Reads one value, or several one after another (then an array). A text that ends inside is read as far as it goes.
 pub fn read(lines: &[Line]) -> Result<Value, FormError> {
     let text = lines.iter().map(|l| l.text).collect::<Vec<_>>().join("\n");
-    let mut reader = Almost { text: &text, at: 0, lines };
+    let mut reader = Almost { cursor: Cursor::new(&text, lines) };
     let mut all = Vec::new();
     loop {
-        reader.blanks();
-        if reader.rest().is_empty() {
+        reader.cursor.blanks();
+        if reader.cursor.rest().is_empty() {
             break;
         }
-        if !reader.rest().starts_with(['{', '[']) {
-            return reader.fail("text behind the closing bracket");
+        if !reader.cursor.rest().starts_with(['{', '[']) {
+            return reader.cursor.fail("text behind the closing bracket");
         }
         all.push(reader.value(0)?);
-        reader.blanks();
-        reader.take(',');
+        reader.cursor.blanks();
+        reader.cursor.take(",");
     }
     Ok(if all.len() == 1 { all.remove(0) } else { Value::Array(all) })
 }
 
 struct Almost<'a> {
-    text: &'a str,
-    at: usize,
-    lines: &'a [Line<'a>],
+    cursor: Cursor<'a>,
 }
 
-impl<'a> Almost<'a> {
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or("")
-    }
-
-    fn fail<T>(&self, problem: &'static str) -> Result<T, FormError> {
-        let before = self.text.get(..self.at).unwrap_or("").matches('\n').count();
-        match self.lines.get(before).or(self.lines.last()) {
-            Some(line) => line.fail(problem),
-            None => Err(FormError { line: 1, problem, text: String::new() }),
-        }
-    }
-
-    fn blanks(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
-        // a line of dots, where somebody left a part out
-        while let Some((dots, _)) = self.rest().split_once('\n').or(Some((self.rest(), "")))
-            && matches!(dots.trim(), "..." | "[...]" | "…" | "<snip>")
-        {
-            self.at += dots.len();
-            self.at += self.rest().len() - self.rest().trim_start().len();
-        }
-    }
-
-    fn take(&mut self, mark: char) -> bool {
-        let found = self.rest().starts_with(mark);
-        if found {
-            self.at += mark.len_utf8();
-        }
-        found
-    }
-
+impl Almost<'_> {
     fn value(&mut self, depth: usize) -> Result<Value, FormError> {
         if depth > DEPTH {
-            return self.fail("nested too deep");
+            return self.cursor.fail("nested too deep");
         }
-        self.blanks();
-        if self.take('{') {
+        self.cursor.blanks();
+        if self.cursor.take("{") {
             let mut map = Map::new();
             loop {
-                self.blanks();
-                if self.take('}') || self.rest().is_empty() {
+                self.cursor.blanks();
+                if self.cursor.take("}") || self.cursor.rest().is_empty() {
                     return Ok(Value::Object(map));
                 }
                 let name = self.string(':')?;
-                self.blanks();
-                if !self.take(':') {
-                    return self.fail("a name without a colon behind it");
+                self.cursor.blanks();
+                if !self.cursor.take(":") {
+                    return self.cursor.fail("a name without a colon behind it");
                 }
-                self.blanks();
-                if self.rest().is_empty() {
+                self.cursor.blanks();
+                if self.cursor.rest().is_empty() {
                     return Ok(Value::Object(map));
                 }
                 let value = self.value(depth + 1)?;
                 put(&mut map, &name, value);
-                self.blanks();
-                self.take(',');
+                self.cursor.blanks();
+                self.cursor.take(",");
             }
         }
-        if self.take('[') {
+        if self.cursor.take("[") {
             let mut items = Vec::new();
             loop {
-                self.blanks();
-                if self.take(']') || self.rest().is_empty() {
+                self.cursor.blanks();
+                if self.cursor.take("]") || self.cursor.rest().is_empty() {
                     return Ok(Value::Array(items));
                 }
                 items.push(self.value(depth + 1)?);
-                self.blanks();
-                self.take(',');
+                self.cursor.blanks();
+                self.cursor.take(",");
             }
         }
-        if self.rest().starts_with('"') {
+        if self.cursor.rest().starts_with('"') {
             return self.string(',').map(|s| s.trim().into());
         }
-        let rest = self.rest();
+        let rest = self.cursor.rest();
         let end = rest.find([',', '\n', '}', ']']).unwrap_or(rest.len());
         let word = rest[..end].trim();
         if word.is_empty() {
-            return self.fail("no value");
+            return self.cursor.fail("no value");
         }
-        self.at += end;
+        self.cursor.at += end;
         Ok(word.into())
     }
 
     /// A string ends at a quote that `next`, a bracket, the text's end or, on another line, another name follows.
     fn string(&mut self, next: char) -> Result<String, FormError> {
-        if !self.take('"') {
-            return self.fail("no opening quote");
+        if !self.cursor.take("\"") {
+            return self.cursor.fail("no opening quote");
         }
-        let rest = self.rest();
+        let rest = self.cursor.rest();
         let mut escaped = false;
         for (at, c) in rest.char_indices() {
             if c == '\\' && !escaped {
@@ -147,7 +115,7 @@ impl<'a> Almost<'a> {
                     || after.starts_with([next, '}', ']'])
                     || parted && after.starts_with('"') && next == ','
                 {
-                    self.at += at + 1;
+                    self.cursor.at += at + 1;
                     let raw = &rest[..at];
                     // an escape is resolved where the whole text has only escapes that JSON has
                     let plain = raw.contains('\\').then(|| serde_json::from_str(&format!("\"{raw}\"")).ok()).flatten();
@@ -156,7 +124,7 @@ impl<'a> Almost<'a> {
             }
             escaped = false;
         }
-        self.fail("a string is not closed")
+        self.cursor.fail("a string is not closed")
     }
 }
 

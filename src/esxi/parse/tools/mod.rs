@@ -14,6 +14,7 @@ pub mod form_sheet;
 pub mod form_tree;
 pub mod text;
 
+mod cursor;
 mod disks;
 mod esxcfg;
 mod files;
