@@ -356,27 +356,34 @@ async fn max_sessions_refuses_the_second_channel() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_channel_ends_its_processes_but_not_detached_ones() {
     let (sim, ssh) = start(Options::default()).await;
+    // Both wait for the same word, so that nothing hangs on how long a login takes.
+    let wait = "while [ ! -e /tmp/go ]; do sleep 0.1; done";
     let mut child = ssh
-        .command("setsid sh -c 'sleep 1; echo x > /tmp/detached' </dev/null >/dev/null 2>&1 & echo >/tmp/begun; sleep 5; echo y > /tmp/attached")
+        .command(&format!(
+            "setsid sh -c '{wait}; echo x > /tmp/detached' </dev/null >/dev/null 2>&1 & echo $$ >/tmp/begun; {wait}; echo y > /tmp/attached"
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let there = async |file: &str| {
+    let until = async |what: &str| {
         for _ in 0..300 {
-            if ssh.run(&format!("ls {file} 2>/dev/null")).await.stdout.contains(file) {
-                return std::time::Instant::now();
+            if ssh.run(&format!("if {what}; then echo so; fi")).await.stdout == "so\n" {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{file} never came");
+        panic!("it never came to: {what}");
     };
-    let begun = there("/tmp/begun").await;
+    until("[ -s /tmp/begun ]").await;
+    assert_eq!(ssh.run("kill -0 $(cat /tmp/begun) && echo there").await.stdout, "there\n");
     child.kill().unwrap();
     child.wait().unwrap();
-    there("/tmp/detached").await;
-    tokio::time::sleep(Duration::from_secs(6).saturating_sub(begun.elapsed())).await;
+    until("! kill -0 $(cat /tmp/begun) 2>/dev/null").await;
+    ssh.run("touch /tmp/go").await;
+    until("[ -s /tmp/detached ]").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(ssh.run("cd /tmp; ls attached detached 2>/dev/null").await.stdout, "detached\n");
     sim.stop().await;
 }
