@@ -263,8 +263,8 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether a value may have ended in front of this text: the end of a list or an object, another member, or,
-/// after a comma, another element.
-fn ends_value(rest: &str) -> bool {
+/// after a comma, another element. Looks at one name only, so that long texts stay quick.
+pub(super) fn ends_value(rest: &str) -> bool {
     let rest = rest.trim_start();
     let (comma, rest) = match rest.strip_prefix(',') {
         Some(after) => (true, after.trim_start()),

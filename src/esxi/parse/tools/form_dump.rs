@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::cursor::Cursor;
 use super::text::{Line, put};
 use crate::esxi::forms::FormError;
+use crate::esxi::vimdump::ends_value;
 
 /// Deeper nesting than this is refused; hostd's own objects stay below 12.
 const DEPTH: usize = 64;
@@ -212,21 +213,6 @@ impl Reader<'_> {
 /// Only an escaped quote is resolved: a Windows path's backslashes are printed single.
 fn unescape(text: &str, mark: char) -> String {
     text.replace(&format!("\\{mark}"), &mark.to_string())
-}
-
-/// Whether a value may have ended in front of this text: the end of a list, an object or the dump, another member,
-/// or, after a comma, another element. Looks at one name only, so that long texts stay quick.
-fn ends_value(rest: &str) -> bool {
-    let rest = rest.trim_start();
-    let (comma, rest) = match rest.strip_prefix(',') {
-        Some(after) => (true, after.trim_start()),
-        None => (false, rest),
-    };
-    if rest.is_empty() || rest.starts_with(['}', ']']) || comma && rest.starts_with(['"', '\'', '(', '<']) {
-        return true;
-    }
-    let name = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    name.len() < rest.len() && name.starts_with(" = ")
 }
 
 #[cfg(test)]
