@@ -4,6 +4,7 @@ mod apply;
 mod bundle;
 mod facts;
 mod hosts;
+mod lab;
 mod log;
 mod man;
 mod options;
@@ -62,6 +63,8 @@ enum Command {
     Facts(facts::FactsArgs),
     /// Run simulated ESXi hosts behind a real SSH server.
     Sim(sim::SimArgs),
+    /// Nested ESXi hosts under QEMU: from an installer ISO to a configured, networked lab, and back to nothing.
+    Lab(lab::LabArgs),
     /// Look into an offline bundle or a VIB.
     Bundle(bundle::BundleArgs),
     /// Show what a run did; without RUN, list the runs.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::test(&args),
         Command::Facts(args) => facts::facts(args),
         Command::Sim(args) => sim::sim(args),
+        Command::Lab(args) => lab::lab(args),
         Command::Bundle(args) => bundle::bundle(&args),
         Command::Log(args) => log::log(&args),
         Command::Parse(args) => parse::parse(&args),

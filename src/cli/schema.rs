@@ -17,6 +17,8 @@ enum What {
     Playbook,
     /// An inventory.
     Inventory,
+    /// A lab file.
+    Lab,
     /// A line of `--output json`.
     Events,
 }
@@ -26,6 +28,7 @@ pub fn schema(args: &SchemaArgs) -> ExitCode {
     let value = match args.what {
         What::Playbook => crate::playbook::schema(),
         What::Inventory => crate::inventory::schema(),
+        What::Lab => crate::lab::spec::schema(),
         What::Events => schemars::schema_for!(crate::engine::events::Event).to_value(),
     };
     match serde_json::to_string_pretty(&value) {

@@ -23,31 +23,36 @@ impl Event {
     /// The event as one line of JSON without its line end: `event`, `time` and `run` first, then the kind's
     /// fields. Control characters that JSON would leave bare (DEL, C1) are escaped: the line may go to a terminal.
     pub fn to_line(&self) -> serde_json::Result<String> {
-        let mut fields = match serde_json::to_value(self)? {
-            serde_json::Value::Object(fields) => fields,
-            other => return serde_json::to_string(&other),
-        };
-        let mut ordered = serde_json::Map::with_capacity(fields.len());
-        for key in ["event", "time", "run"] {
-            if let Some(value) = fields.shift_remove(key) {
-                ordered.insert(key.to_owned(), value);
-            }
-        }
-        ordered.extend(fields);
-        let line = serde_json::to_string(&ordered)?;
-        if !line.contains(|c| ('\u{7f}'..='\u{9f}').contains(&c)) {
-            return Ok(line);
-        }
-        // Outside of strings JSON is ASCII, so every such character is inside one and may be escaped.
-        let mut escaped = String::with_capacity(line.len() + 16);
-        for c in line.chars() {
-            match c {
-                '\u{7f}'..='\u{9f}' => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
-                c => escaped.push(c),
-            }
-        }
-        Ok(escaped)
+        line_of(serde_json::to_value(self)?)
     }
+}
+
+/// An event's value as a line: see [`Event::to_line`].
+pub(crate) fn line_of(event: serde_json::Value) -> serde_json::Result<String> {
+    let mut fields = match event {
+        serde_json::Value::Object(fields) => fields,
+        other => return serde_json::to_string(&other),
+    };
+    let mut ordered = serde_json::Map::with_capacity(fields.len());
+    for key in ["event", "time", "run"] {
+        if let Some(value) = fields.shift_remove(key) {
+            ordered.insert(key.to_owned(), value);
+        }
+    }
+    ordered.extend(fields);
+    let line = serde_json::to_string(&ordered)?;
+    if !line.contains(|c| ('\u{7f}'..='\u{9f}').contains(&c)) {
+        return Ok(line);
+    }
+    // Outside of strings JSON is ASCII, so every such character is inside one and may be escaped.
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    Ok(escaped)
 }
 
 /// The time now, RFC 3339, UTC, with milliseconds: `2026-11-22T18:45:01.250Z`.

@@ -25,11 +25,16 @@ impl Lines {
         Self { options: *options, host_width: 4, word_width: "unreachable".len() }
     }
 
+    /// Columns wide enough for these hosts.
+    pub fn columns(&mut self, hosts: &[String]) {
+        self.host_width = hosts.iter().map(|h| width(&one_line(h))).max().unwrap_or(0).clamp(4, 40);
+    }
+
     /// The event's lines, each with its line end; empty when it says nothing to people.
     pub fn event(&mut self, event: &Event) -> String {
         match &event.kind {
             EventKind::RunStarted { playbook, mode, hosts, steps } => {
-                self.host_width = hosts.iter().map(|h| width(&one_line(h))).max().unwrap_or(0).clamp(4, 40);
+                self.columns(hosts);
                 if self.options.check || mode != "apply" {
                     self.word_width = "would-change".len();
                 }
@@ -129,7 +134,7 @@ impl Lines {
     }
 
     /// `host  word  text`, without blanks at the end.
-    fn line(&self, host: &str, word: &str, style: Style, text: &str) -> String {
+    pub fn line(&self, host: &str, word: &str, style: Style, text: &str) -> String {
         let host = one_line(host);
         let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(width(text)));
         let left = format!(
@@ -180,7 +185,8 @@ fn inline(step: &StepEvent) -> String {
     format!("{summary} ({} → {})", or_none(before), or_none(after))
 }
 
-fn indented(line: &str) -> String {
+/// A line of details.
+pub(super) fn indented(line: &str) -> String {
     format!("    {line}").trim_end().to_owned() + "\n"
 }
 

@@ -1,0 +1,296 @@
+//! From what the user names to a plan: the lab's file or its name, this machine's facts, the ports that are free.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::session::WorkError;
+use crate::lab::doctor;
+use crate::lab::plan::{self, Facts, ForwardKey, Plan, Vendor};
+use crate::lab::qemu::{self, Qemu};
+use crate::lab::spec::{Guest, Lab, NetworkKind};
+use crate::lab::state::{self, Place};
+use crate::playbook::Problems;
+
+/// What the user says of a lab.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Its file or its name.
+    pub lab: Option<String>,
+    /// The folder that labs are kept in.
+    pub home: Option<PathBuf>,
+    /// The QEMU to use; none: the one in PATH.
+    pub qemu: Option<PathBuf>,
+}
+
+/// A lab that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its folders.
+    pub place: Place,
+    /// Its file, if that is known.
+    pub file: Option<PathBuf>,
+    /// The lab, if its file was named.
+    pub lab: Option<Lab>,
+}
+
+/// A lab with its plan for this machine.
+#[derive(Debug)]
+pub struct Opened {
+    /// As written.
+    pub lab: Lab,
+    /// Its folders.
+    pub place: Place,
+    /// The QEMU.
+    pub qemu: Qemu,
+    /// What the doctor says of this machine and the lab.
+    pub report: doctor::Report,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// What is kept of a lab beside its journal, so that it can be worked on without its file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The lab's file.
+    pub file: PathBuf,
+    /// What was planned last.
+    pub plan: Plan,
+    /// The QEMU that it runs on.
+    pub qemu: PathBuf,
+}
+
+/// Why a lab cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Problems in its file.
+    #[error("{}", .0.plain())]
+    Problems(Problems),
+    /// Anything else.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+}
+
+impl From<Problems> for OpenError {
+    fn from(problems: Problems) -> Self {
+        Self::Problems(problems)
+    }
+}
+
+impl From<state::StateError> for OpenError {
+    fn from(error: state::StateError) -> Self {
+        Self::Work(error.into())
+    }
+}
+
+/// The record of what was planned last.
+pub fn kept_plan(place: &Place) -> state::Kept<Kept> {
+    state::Kept::at(place.dir().join("plan.json"))
+}
+
+/// Finds the lab that is meant: a file, a name of a lab that was up before, `lab.yml` here, or the only lab there is.
+///
+/// # Errors
+/// None or several could be meant, or the file does not validate.
+pub fn find(wanted: &Wanted) -> Result<Found, OpenError> {
+    let home = wanted.home.as_deref();
+    let from_file = |path: &Path| -> Result<Found, OpenError> {
+        let lab = Lab::load(path)?;
+        let place = Place::find(&lab.name, home)?;
+        Ok(Found { place, file: Some(path.to_owned()), lab: Some(lab) })
+    };
+    let from_name = |name: &str| -> Result<Found, OpenError> {
+        let place = Place::find(name, home)?;
+        if !place.exists() {
+            let labs = Place::all(home)?;
+            let known = match labs.is_empty() {
+                true => "there is none yet".to_owned(),
+                false => format!("there are {}", labs.join(", ")),
+            };
+            return Err(WorkError::said(format!(
+                "there is no lab file {name} and no lab of that name ({known}); give the path of a lab file"
+            ))
+            .into());
+        }
+        let file = kept_plan(&place).load()?.map(|kept| kept.file);
+        Ok(Found { place, file, lab: None })
+    };
+    match wanted.lab.as_deref() {
+        Some(lab) => {
+            let path = Path::new(lab);
+            let like_file = lab.contains('/') || lab.ends_with(".yml") || lab.ends_with(".yaml");
+            if path.is_file() || like_file { from_file(path) } else { from_name(lab) }
+        }
+        None if Path::new("lab.yml").is_file() => from_file(Path::new("lab.yml")),
+        None => match Place::all(home)?.as_slice() {
+            [one] => from_name(one),
+            [] => Err(WorkError::said("which lab? There is no lab.yml here; give the path of a lab file").into()),
+            many => Err(WorkError::said(format!("which lab? There are {}; name one", many.join(", "))).into()),
+        },
+    }
+}
+
+/// The plan of a lab as it was made last.
+///
+/// # Errors
+/// It never came that far, or the record is damaged.
+pub fn standing_plan(place: &Place) -> Result<Kept, WorkError> {
+    kept_plan(place).load()?.ok_or_else(|| {
+        WorkError::said(format!("lab {} was never up; `esxprep lab up LAB.yml` brings it up", place.name()))
+    })
+}
+
+/// Opens a lab and plans it for this machine. Nothing is changed.
+///
+/// # Errors
+/// Problems in the file, no QEMU.
+pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
+    let found = find(wanted)?;
+    let lab = match (found.lab, &found.file) {
+        (Some(lab), _) => lab,
+        (None, Some(file)) => Lab::load(file)?,
+        (None, None) => {
+            return Err(WorkError::said(format!(
+                "the file of lab {} is not known; give its path",
+                found.place.name()
+            ))
+            .into());
+        }
+    };
+    let place = found.place;
+    let earlier = kept_plan(&place).load()?;
+    if let Some(kept) = &earlier
+        && !same_file(&kept.file, &lab.path)
+        && kept.file.exists()
+    {
+        return Err(WorkError::said(format!(
+            "there is a lab {} already, made from {}; give this one another `name:`",
+            place.name(),
+            kept.file.display()
+        ))
+        .into());
+    }
+    let qemu = qemu::probe(wanted.qemu.as_deref()).map_err(WorkError::said)?;
+    let machine = doctor::gather(
+        &doctor::Programs::default(),
+        Path::new("/"),
+        place.dir(),
+    );
+    let carries = doctor::accelerator(&machine);
+    let ports = choose(&lab, earlier.as_ref().map(|kept| &kept.plan));
+    let facts = Facts {
+        qemu: qemu.version,
+        kvm: carries.accel == "kvm",
+        cpu: plan::Cpu { vendor: vendor(&machine), hybrid: machine.hybrid() },
+        folder: place.dir().to_owned(),
+        runtime: place.runtime().to_owned(),
+        ports,
+        standin: Some(super::standin::placeholder()),
+        ovmf: ovmf(),
+        isos: isos(&lab),
+        playbooks: plan::look_at_playbooks(&lab),
+    };
+    let plan = plan::plan(&lab, &facts)?;
+    let report = doctor::report(&machine, &need(&plan));
+    Ok(Opened { lab, place, qemu, report, plan })
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// Ports for forwards: those of the last time where they are still free or our own, else free ones.
+fn choose(lab: &Lab, earlier: Option<&Plan>) -> BTreeMap<ForwardKey, u16> {
+    let mut previous = BTreeMap::new();
+    for host in earlier.iter().flat_map(|p| &p.hosts) {
+        for (nic, card) in host.nics.iter().enumerate() {
+            for forward in &card.forwards {
+                let key = ForwardKey {
+                    host: host.name.clone(),
+                    nic,
+                    protocol: forward.protocol,
+                    guest_port: forward.guest_port,
+                };
+                previous.insert(key, forward.host_port);
+            }
+        }
+    }
+    let own: BTreeSet<u16> = previous.values().copied().collect();
+    let busy = |port: u16| !own.contains(&port) && std::net::TcpListener::bind(("127.0.0.1", port)).is_err();
+    plan::choose_ports(lab, &previous, &busy)
+}
+
+fn vendor(machine: &doctor::Machine) -> Vendor {
+    if machine.cpuinfo.contains("GenuineIntel") {
+        Vendor::Intel
+    } else if machine.cpuinfo.contains("AuthenticAMD") {
+        Vendor::Amd
+    } else {
+        Vendor::Other
+    }
+}
+
+/// OVMF's code and variables, where distributions put them.
+fn ovmf() -> Option<(PathBuf, PathBuf)> {
+    const PLACES: &[(&str, &str)] = &[
+        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+        ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+    ];
+    let there = |(code, vars): &&(&str, &str)| Path::new(code).is_file() && Path::new(vars).is_file();
+    PLACES.iter().find(there).map(|(code, vars)| (PathBuf::from(code), PathBuf::from(vars)))
+}
+
+/// The versions that the lab's ISOs say they have. One that cannot be read is told by the plan's own check.
+fn isos(lab: &Lab) -> BTreeMap<PathBuf, crate::esxi::Version> {
+    lab.isos()
+        .into_iter()
+        .filter_map(|path| {
+            let version = crate::lab::install::iso::inspect(&path).ok()?.version.parse().ok()?;
+            Some((path, version))
+        })
+        .collect()
+}
+
+/// What the doctor is asked for a plan.
+pub fn need(plan: &Plan) -> doctor::Need {
+    let mut need = doctor::Need::default();
+    for host in &plan.hosts {
+        if let Some(stage) = host.last() {
+            need.guests.push(doctor::GuestNeed {
+                name: host.name.clone(),
+                memory_mib: stage.machine.memory,
+                vcpus: stage.machine.cpus,
+                esxi: (host.guest == Guest::Esxi).then(|| host.esxi.clone()),
+            });
+        }
+        for disk in &host.disks {
+            need.disks.push(doctor::DiskNeed { name: format!("{} {}", host.name, disk.id), now: 0, worst: disk.size });
+        }
+        for nic in &host.nics {
+            let owner = format!("{} {}", host.name, nic.id);
+            need.macs.push(doctor::MacNeed { mac: nic.mac.clone(), owner });
+            for forward in &nic.forwards {
+                let purpose = format!("{} of {}", forward.name, host.name);
+                need.ports.push(doctor::PortNeed { port: forward.host_port, purpose });
+            }
+        }
+        need.builds_iso |= host.install.as_ref().is_some_and(|i| i.rebuild);
+    }
+    need.networks = plan
+        .networks
+        .iter()
+        .map(|n| match n.kind {
+            NetworkKind::Nat => doctor::NetworkKind::User,
+            NetworkKind::Bridge => doctor::NetworkKind::Bridge,
+            NetworkKind::Ovs => doctor::NetworkKind::Ovs,
+            NetworkKind::Hub => doctor::NetworkKind::Sockets,
+        })
+        .collect();
+    need
+}
