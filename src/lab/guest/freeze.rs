@@ -180,12 +180,7 @@ pub async fn freeze(
 }
 
 /// Whether frozen memory fits the machine that these arguments make, under this QEMU when its version is known. Pure.
-pub fn check_thaw(
-    name: &str,
-    frozen: &Frozen,
-    args: &[OsString],
-    qemu: Option<QemuVersion>,
-) -> Result<(), GuestError> {
+pub fn check_thaw(name: &str, frozen: &Frozen, args: &[OsString], qemu: Option<QemuVersion>) -> Result<(), GuestError> {
     let mut differences = differences(&frozen.hardware, &hardware(args));
     if let Some(now) = qemu.filter(|now| *now != frozen.qemu) {
         // `pc` and `q35` are other machines in every QEMU; `pc-i440fx-10.0` stays the same in newer ones.

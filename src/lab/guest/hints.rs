@@ -6,10 +6,7 @@ const HINTS: &[(&str, &str)] = &[
         "Failed to get \"write\" lock",
         "another QEMU or qemu-img has the disk open: `esxprep lab status` and `fuser` on the file say which",
     ),
-    (
-        "Could not set up host forwarding rule",
-        "the port is in use or, below 1024, needs root: `ss -ltnp` says by whom",
-    ),
+    ("Could not set up host forwarding rule", "the port is in use or, below 1024, needs root: `ss -ltnp` says by whom"),
     ("is not a valid device model name", "this QEMU has no such device: it is too old, too new, or built without it"),
     ("unsupported machine type", "this QEMU has no such machine: `qemu-system-x86_64 -machine help` lists them"),
     ("Snapshot '", "the disk does not hold that saved memory any more: start the host cold"),
@@ -27,9 +24,15 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("does not have the requested snapshot", "the name is not on every disk: was one added or made anew since?"),
     ("Unknown savevm section", "the machine has other devices than the one that was saved"),
-    ("error while loading state", "the machine has other devices than the one that was saved, or QEMU is another version"),
+    (
+        "error while loading state",
+        "the machine has other devices than the one that was saved, or QEMU is another version",
+    ),
     ("Length mismatch", "the machine has another amount of memory than the one that was saved"),
-    ("No such file or directory", "the file that is named is not there; a relative path is taken from the lab's folder"),
+    (
+        "No such file or directory",
+        "the file that is named is not there; a relative path is taken from the lab's folder",
+    ),
 ];
 
 /// What a message of QEMU means, when that is known.

@@ -40,8 +40,7 @@ pub(super) fn open(path: &Path) -> Result<(File, u64), GuestError> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(failed("create", dir))?;
     }
-    let mut file =
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("open", path))?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("open", path))?;
     let end = file.seek(SeekFrom::End(0)).map_err(failed("open", path))?;
     Ok((file, end))
 }

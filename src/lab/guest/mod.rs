@@ -102,7 +102,9 @@ pub enum GuestError {
         why: String,
     },
     /// It did not end by any means.
-    #[error("{name}: process {pid} is still there after SIGKILL and {waited:?}; it waits for a disk or a kernel (`cat /proc/{pid}/stack`)")]
+    #[error(
+        "{name}: process {pid} is still there after SIGKILL and {waited:?}; it waits for a disk or a kernel (`cat /proc/{pid}/stack`)"
+    )]
     Unkillable {
         /// The guest or helper.
         name: String,

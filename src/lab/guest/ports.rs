@@ -14,7 +14,9 @@ const FIRST_UNPRIVILEGED: u16 = 1024;
 pub async fn add_port(name: &str, qmp: &Qmp, netdev: &str, forward: &Forward) -> Result<(), GuestError> {
     check_port(forward)?;
     qmp.add_forward(netdev, forward).await.map_err(on(name))?;
-    let here = |f: &Forward| (f.host_address, f.host_port, f.protocol) == (forward.host_address, forward.host_port, forward.protocol);
+    let here = |f: &Forward| {
+        (f.host_address, f.host_port, f.protocol) == (forward.host_address, forward.host_port, forward.protocol)
+    };
     if qmp.forwards().await.map_err(on(name))?.iter().any(|(id, f)| id == netdev && here(f)) {
         return Ok(());
     }
@@ -45,7 +47,9 @@ fn check_port(forward: &Forward) -> Result<(), GuestError> {
             None => "another process has it; take another port".to_owned(),
         },
         std::io::ErrorKind::PermissionDenied if forward.host_port < FIRST_UNPRIVILEGED => {
-            format!("ports below {FIRST_UNPRIVILEGED} need root (net.ipv4.ip_unprivileged_port_start); take a higher one")
+            format!(
+                "ports below {FIRST_UNPRIVILEGED} need root (net.ipv4.ip_unprivileged_port_start); take a higher one"
+            )
         }
         std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
         _ => error.to_string(),

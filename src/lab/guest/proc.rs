@@ -169,7 +169,9 @@ pub(super) fn carries(args: &[OsString], marker: &str) -> bool {
             arg.windows(marker.len()).enumerate().any(|(at, part)| {
                 let before = at.checked_sub(1).map(|i| arg[i]);
                 let after = arg.get(at + marker.len());
-                part == marker && matches!(before, None | Some(b'=' | b':' | b',')) && matches!(after, None | Some(b','))
+                part == marker
+                    && matches!(before, None | Some(b'=' | b':' | b','))
+                    && matches!(after, None | Some(b','))
             })
         })
 }

@@ -64,8 +64,7 @@ pub async fn revert(name: &str, disks: &[PathBuf]) -> Result<(), GuestError> {
 /// Removes a snapshot from the disks that have it; true when one had it.
 pub async fn delete(name: &str, disks: &[PathBuf], running: Option<&Qmp>) -> Result<bool, GuestError> {
     check_name(name, disks)?;
-    let having: Vec<_> =
-        list(disks).await?.into_iter().filter(|f| f.snapshot.name == name).map(|f| f.disk).collect();
+    let having: Vec<_> = list(disks).await?.into_iter().filter(|f| f.snapshot.name == name).map(|f| f.disk).collect();
     match running {
         Some(qmp) => {
             for device in devices(name, qmp, &having).await? {
@@ -88,7 +87,8 @@ async fn need(name: &str, disks: &[PathBuf]) -> Result<(), GuestError> {
         Some(disk) => {
             let mut names: Vec<_> = found.iter().filter(|f| f.disk == *disk).map(|f| f.snapshot.name.clone()).collect();
             names.dedup();
-            let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+            let there =
+                if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
             Err(problem(name, disk, &format!("this disk has no such snapshot; {there}")))
         }
         None => Ok(()),
@@ -98,9 +98,8 @@ async fn need(name: &str, disks: &[PathBuf]) -> Result<(), GuestError> {
 /// A name that no tool takes for an option or a number: qemu-img finds snapshots by name and by id alike.
 fn check_name(name: &str, disks: &[PathBuf]) -> Result<(), GuestError> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let good = name.len() <= 100
-        && name.bytes().all(fine)
-        && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+    let good =
+        name.len() <= 100 && name.bytes().all(fine) && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
     if good {
         return Ok(());
     }

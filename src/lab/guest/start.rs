@@ -290,13 +290,7 @@ impl Spawned {
         }
         let _ = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
         let _ = self.process.remove_leftovers();
-        Err(GuestError::NotReady {
-            name: self.process.name,
-            pid,
-            waited: limit,
-            log: self.launch.log,
-            problem,
-        })
+        Err(GuestError::NotReady { name: self.process.name, pid, waited: limit, log: self.launch.log, problem })
     }
 
     async fn ends_soon(&mut self) -> bool {

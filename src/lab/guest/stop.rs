@@ -29,11 +29,7 @@ pub struct StopPlan {
 
 impl Default for StopPlan {
     fn default() -> Self {
-        Self {
-            graceful: Some(Duration::from_secs(120)),
-            quit: Duration::from_secs(15),
-            kill: Duration::from_secs(15),
-        }
+        Self { graceful: Some(Duration::from_secs(120)), quit: Duration::from_secs(15), kill: Duration::from_secs(15) }
     }
 }
 

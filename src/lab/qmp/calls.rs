@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::client::{Qmp, QemuVersion, USUAL_LIMIT};
+use super::client::{QemuVersion, Qmp, USUAL_LIMIT};
 use super::human::{self, Forward, UserConnection};
 use super::{QmpError, keys};
 
@@ -128,8 +128,7 @@ pub struct Job {
 impl Qmp {
     async fn ask<T: DeserializeOwned>(&self, command: &str, arguments: Value) -> Result<T, QmpError> {
         let answer = self.execute(command, arguments).await?;
-        serde_json::from_value(answer)
-            .map_err(|e| QmpError::Odd { doing: command.to_owned(), problem: e.to_string() })
+        serde_json::from_value(answer).map_err(|e| QmpError::Odd { doing: command.to_owned(), problem: e.to_string() })
     }
 
     async fn tell(&self, command: &str, arguments: Value) -> Result<(), QmpError> {
@@ -209,10 +208,10 @@ impl Qmp {
     pub async fn human(&self, line: &str, limit: Duration) -> Result<String, QmpError> {
         let arguments = json!({"command-line": line});
         let answer = self.execute_within("human-monitor-command", arguments, limit).await?;
-        answer.as_str().map(str::to_owned).ok_or_else(|| QmpError::Odd {
-            doing: line.to_owned(),
-            problem: "it is no text".to_owned(),
-        })
+        answer
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| QmpError::Odd { doing: line.to_owned(), problem: "it is no text".to_owned() })
     }
 
     /// A line for which silence is success.
@@ -237,13 +236,25 @@ impl Qmp {
     }
 
     /// As [`Qmp::savevm`], by QEMU's job of newer versions (since 6.0) and on the nodes named alone.
-    pub async fn snapshot_save(&self, name: &str, vmstate: &str, nodes: &[String], limit: Duration) -> Result<(), QmpError> {
+    pub async fn snapshot_save(
+        &self,
+        name: &str,
+        vmstate: &str,
+        nodes: &[String],
+        limit: Duration,
+    ) -> Result<(), QmpError> {
         let arguments = json!({"tag": name, "vmstate": vmstate, "devices": nodes});
         self.run_job("snapshot-save", arguments, limit).await
     }
 
     /// As [`Qmp::loadvm`], by a job. The guest must be stopped and stays so.
-    pub async fn snapshot_load(&self, name: &str, vmstate: &str, nodes: &[String], limit: Duration) -> Result<(), QmpError> {
+    pub async fn snapshot_load(
+        &self,
+        name: &str,
+        vmstate: &str,
+        nodes: &[String],
+        limit: Duration,
+    ) -> Result<(), QmpError> {
         let arguments = json!({"tag": name, "vmstate": vmstate, "devices": nodes});
         self.run_job("snapshot-load", arguments, limit).await
     }

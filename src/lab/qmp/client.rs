@@ -133,10 +133,7 @@ impl Qmp {
             }
         };
         let silent = |_| QmpError::Silent { doing: "qmp_capabilities".into(), waited: limit };
-        timeout_at(deadline, talk)
-            .await
-            .map_err(silent)?
-            .map_err(|reason| lost(path, "qmp_capabilities", reason))?;
+        timeout_at(deadline, talk).await.map_err(silent)?.map_err(|reason| lost(path, "qmp_capabilities", reason))?;
 
         let (requests, inbox) = mpsc::channel(16);
         let (events, _) = broadcast::channel(EVENTS_KEPT);
@@ -205,9 +202,7 @@ impl Qmp {
                 Err(lost(&self.shared.path, command, reason))
             }
             Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(Refusal { class, desc }))) => {
-                Err(QmpError::Refused { doing: command.to_owned(), class, desc })
-            }
+            Ok(Ok(Err(Refusal { class, desc }))) => Err(QmpError::Refused { doing: command.to_owned(), class, desc }),
         }
     }
 }

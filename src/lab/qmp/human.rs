@@ -69,7 +69,9 @@ impl fmt::Display for Forward {
 
 /// A text that is no forward.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no forward: {problem}; write HOSTPORT:GUESTPORT or tcp|udp:ADDRESS:HOSTPORT-[GUESTADDRESS]:GUESTPORT")]
+#[error(
+    "`{text}` is no forward: {problem}; write HOSTPORT:GUESTPORT or tcp|udp:ADDRESS:HOSTPORT-[GUESTADDRESS]:GUESTPORT"
+)]
 pub struct ForwardError {
     text: String,
     problem: &'static str,
@@ -250,7 +252,18 @@ mod tests {
         }
         let open = "tcp::8443-:443".parse::<Forward>().unwrap();
         assert_eq!(open.host_address, Ipv4Addr::LOCALHOST, "an unset address is never all addresses");
-        for bad in ["", "80", "0:80", "80x:443", "+80:443", "70000:1", "sctp:127.0.0.1:1-:1", "tcp:1-:1", "tcp:a:1-:1", "tcp:127.0.0.1:1-1"] {
+        for bad in [
+            "",
+            "80",
+            "0:80",
+            "80x:443",
+            "+80:443",
+            "70000:1",
+            "sctp:127.0.0.1:1-:1",
+            "tcp:1-:1",
+            "tcp:a:1-:1",
+            "tcp:127.0.0.1:1-1",
+        ] {
             assert!(bad.parse::<Forward>().is_err(), "{bad}");
         }
     }

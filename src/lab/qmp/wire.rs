@@ -216,14 +216,15 @@ mod tests {
         assert_eq!((event.name.as_str(), event.seconds, event.micros), ("SHUTDOWN", 1795887500, 232850));
         assert_eq!(event.data["reason"], "host-qmp-quit");
         let read = |line: &str| parse_line(line.as_bytes()).unwrap().unwrap();
-        assert_eq!(
-            read(r#"{"return": {}, "id": 7}"#),
-            Incoming::Return { id: Some(7), value: serde_json::json!({}) }
-        );
+        assert_eq!(read(r#"{"return": {}, "id": 7}"#), Incoming::Return { id: Some(7), value: serde_json::json!({}) });
         assert_eq!(read(r#"{"return": null}"#), Incoming::Return { id: None, value: Value::Null });
         assert_eq!(
             read(r#"{"id": 8, "error": {"class": "CommandNotFound", "desc": "The command x has not been found"}}"#),
-            Incoming::Error { id: Some(8), class: "CommandNotFound".into(), desc: "The command x has not been found".into() }
+            Incoming::Error {
+                id: Some(8),
+                class: "CommandNotFound".into(),
+                desc: "The command x has not been found".into()
+            }
         );
         assert_eq!(parse_line(b" \r").unwrap(), None);
         for bad in ["{}", "[]", "hello", r#"{"error": {}}"#, r#"{"QMP": {}}"#] {
