@@ -1,5 +1,6 @@
 //! The launcher: virtual ESXi hosts under QEMU, from a file that says what is wanted to a running lab and back to nothing.
 
+pub mod argv;
 pub mod plan;
 pub mod qemu;
 pub mod rules;

@@ -210,7 +210,7 @@ fn disks(
     reasons: &mut Reasons<'_>,
 ) -> Vec<Disk> {
     let lab = shared.lab;
-    let mut disk = |id: String, wish: &DiskWish, size: u64| Disk {
+    let disk = |id: String, wish: &DiskWish, size: u64| Disk {
         file: folder.join(format!("{id}.qcow2")),
         size,
         serial: wish.serial.clone().unwrap_or_else(|| names::serial(&lab.name, host, &id)),

@@ -357,7 +357,7 @@ impl Maker<'_> {
             other => self.span(&[other]),
         };
         reasons.remark("delivery", &case, self.name, &at);
-        for nic in self.nics.first() {
+        if let Some(nic) = self.nics.first() {
             let case = case.with("nic", nic.model.name());
             for rule in reasons.book.remarks("nic", &case).into_iter().filter(|r| r.asks().contains("delivery")) {
                 reasons.note(

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::names::{self, MOST_SOCKET};
 use super::reasons::Reasons;
 use super::{Backend, GuestAddress, Host, Network, Nic, Port, Shared};
-use crate::lab::spec::{AddressWish, Guest, NetworkKind, NetworkWish, NicModel};
+use crate::lab::spec::{AddressWish, Guest, NetworkKind, NetworkWish};
 use crate::playbook::Problem;
 
 /// Addresses by host and NIC.
@@ -216,14 +216,5 @@ pub fn names_fit(shared: &Shared<'_>, hosts: &[Host], networks: &[Network], reas
         reasons
             .problems
             .push(problem.help(format!("use a shorter folder than {folder} for sockets, or shorter names of hosts")));
-    }
-}
-
-/// QEMU's name of a NIC model.
-pub fn device(model: NicModel) -> &'static str {
-    match model {
-        NicModel::Virtio => "virtio-net-pci",
-        NicModel::Rtl8139 => "rtl8139",
-        other => other.name(),
     }
 }
