@@ -207,18 +207,17 @@ impl Maker<'_> {
         for (topic, rules) in &places.why {
             rules.iter().for_each(|r| because(&mut why, topic, r));
         }
-        let chipset = self.chipset(wish, &places.buses, &mut why, reasons);
-        let mut case = self.case.with("machine", chipset.name());
-        for (bus, span) in places.buses.iter().zip(&places.spans) {
+        let board = self.chipset(wish, &places.buses, &mut why, reasons);
+        let mut case = self.case.with("machine", board.name());
+        for ((bus, span), disk) in places.buses.iter().zip(&places.spans).zip(self.disks) {
             let Some(bus) = bus else { continue };
             let case = case.with("bus", bus.name());
-            let given = chipset_given(wish, self.settings.machine);
+            let given = chipset(wish).or(chipset(self.settings.machine)).is_some();
             let place = if given { at("machine") } else { span.clone() };
-            for rule in reasons.book.remarks("machine", &case) {
-                if rule.asks().contains("bus") {
-                    let problem = Problem::at(&place, rule.reason.clone(), "here").maybe_help(rule.fix.clone());
-                    reasons.problems.push(problem.also(span, format!("this disk is on {}", bus.name())));
-                }
+            for rule in reasons.book.remarks("machine", &case).into_iter().filter(|r| r.asks().contains("bus")) {
+                let problem = Problem::at(&place, rule.reason.clone(), "here").maybe_help(rule.fix.clone());
+                let problem = problem.also(span, "and this disk is there");
+                reasons.problems.push(problem.help(format!("the disk `{}` is on `{}`", disk.id, bus.name())));
             }
         }
         for (topic, bus, most) in [
@@ -254,7 +253,7 @@ impl Maker<'_> {
         Machine {
             name: format!("{}/{}", self.shared.lab.name, self.name),
             uuid: self.uuid.clone(),
-            chipset,
+            chipset: board,
             accel: self.accel,
             cpu,
             cpus: self.cpus,
@@ -410,10 +409,6 @@ impl Maker<'_> {
             Stage { name: "install".into(), kind: StageKind::Install, machine, apply: Vec::new(), expect_disks };
         Some((install, stage))
     }
-}
-
-fn chipset_given(stage: Option<MachineWish>, host: Option<MachineWish>) -> bool {
-    chipset(stage).or(chipset(host)).is_some()
 }
 
 fn delivery_word(delivery: Delivery) -> &'static str {
