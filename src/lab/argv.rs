@@ -279,3 +279,7 @@ impl Line<'_> {
         self.add(&["-append", &kernel.append], &["kernel-direct"]);
     }
 }
+
+#[cfg(test)]
+#[path = "argv_tests.rs"]
+mod tests;
