@@ -103,7 +103,7 @@ impl Line<'_> {
         self.add(&["-cpu", &m.cpu], &[":cpu"]);
         let smp = format!("cpus={0},sockets=1,cores={0},threads=1", m.cpus);
         self.add(&["-smp", &smp], &[":cpus", "smp-one-socket"]);
-        self.add(&["-m", &format!("size={}M", m.memory)], &[":memory", "memory-arg"]);
+        self.add(&["-m", &format!("size={}M", m.memory)], &[":memory"]);
         self.add(&["-uuid", &m.uuid], &["uuid-derived"]);
         self.add(&["-rtc", "base=utc"], &["rtc-utc"]);
         self.add(&["-boot", "menu=off,strict=on"], &["boot-strict"]);

@@ -7,6 +7,7 @@ mod names;
 mod network;
 mod playbooks;
 mod reasons;
+pub mod render;
 #[cfg(test)]
 pub(crate) mod tests;
 mod types;
