@@ -1,5 +1,7 @@
 //! The launcher: virtual ESXi hosts under QEMU, from a file that says what is wanted to a running lab and back to nothing.
 
+pub mod argv;
+pub mod graph;
 pub mod plan;
 pub mod qemu;
 pub mod rules;

@@ -485,6 +485,8 @@ pub struct Cpu {
     pub vendor: Vendor,
     /// It has cores of two kinds.
     pub hybrid: bool,
+    /// It is of a kind that ESXi 7 to 9 dropped.
+    pub legacy: bool,
 }
 
 /// Who made the processor.

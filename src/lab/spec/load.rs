@@ -60,7 +60,9 @@ pub const MOST_HOSTS: u64 = 64;
 /// Loads a file.
 pub fn load(path: &Path) -> Result<Lab, Vec<Problem>> {
     let root = yaml::read(path, &path.display().to_string())?;
-    load_root(path, &root)
+    // Paths in the file count from its folder, wherever QEMU is started.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    load_root(&path, &root)
 }
 
 /// Loads a file that is parsed already.
