@@ -11,3 +11,7 @@ pub mod spec;
 pub mod guest;
 pub mod qmp;
 pub mod state;
+//! The launcher: virtual machines with nested ESXi under QEMU, from an ISO to a configured lab and back to nothing.
+
+pub mod disk;
+pub mod net;
