@@ -207,9 +207,10 @@ impl Screen {
     pub fn look(&self) -> Look {
         let total = (self.rgb.len() / 3).max(1);
         let mut counts = Counts::default();
-        let first = self.rgb.get(..3).unwrap_or(&[0, 0, 0]);
+        // The last pixel is background where a cursor or a logo may be the first.
+        let paper = self.rgb.last_chunk::<3>().unwrap_or(&[0, 0, 0]);
         for pixel in self.rgb.chunks_exact(3) {
-            counts.same += usize::from(pixel == first);
+            counts.same += usize::from(pixel == paper);
             match Shade::of(pixel[0], pixel[1], pixel[2]) {
                 Shade::Black => counts.black += 1,
                 Shade::White => counts.white += 1,

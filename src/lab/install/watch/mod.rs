@@ -17,7 +17,7 @@ use super::ks::marker_line;
 use super::screen::{Look, Screen};
 use crate::esxi::Version;
 
-pub use causes::{CAUSES, Cause, Sign};
+pub use causes::{CAUSES, Cause, Sign, When};
 pub use console::Console;
 pub use history::{History, LIMITS, Limit};
 
