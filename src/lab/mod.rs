@@ -15,3 +15,6 @@ pub mod state;
 
 pub mod disk;
 pub mod net;
+//! The launcher: nested ESXi machines under QEMU, from an installer ISO to a networked lab and back to nothing.
+
+pub mod install;
