@@ -14,6 +14,8 @@ pub struct Machine {
     pub cpuinfo: Option<String>,
     /// `/proc/meminfo`.
     pub meminfo: Option<String>,
+    /// `/proc/cmdline`.
+    pub cmdline: Option<String>,
     /// `/proc/modules`; absent from a kernel that cannot load modules.
     pub modules: Option<String>,
     /// Whether `/sys/module` can be read at all: without it, absence proves nothing.
@@ -52,8 +54,6 @@ pub struct Machine {
     pub sockets: BTreeMap<u64, Vec<Holder>>,
     /// `/proc/sys/net/ipv4/ip_unprivileged_port_start`.
     pub unprivileged_ports: Option<String>,
-    /// `/proc/sys/net/ipv4/ip_local_port_range`.
-    pub ephemeral_ports: Option<String>,
     /// `ip -j link`.
     pub links: Said,
     /// `bridge -j fdb`.
@@ -70,8 +70,6 @@ pub struct Machine {
     pub folder: Option<FolderFacts>,
     /// Programs, and where they are; those that are missing are not in it.
     pub programs: BTreeMap<String, PathBuf>,
-    /// Whether a folder with programs (`/usr/sbin`) is not in this user's PATH though a program was found there.
-    pub outside_path: Vec<String>,
 }
 
 /// What a program answered.

@@ -9,6 +9,7 @@ mod examine;
 mod facts;
 mod fix;
 mod gather;
+mod hands;
 mod kvm;
 mod machine;
 mod network;
@@ -24,12 +25,13 @@ use serde::Serialize;
 
 pub use examine::{accelerator, examine, report};
 pub use facts::{QemuTrap, Tool, qemu_traps, tools};
-pub use fix::{Applied, FixError, Hands, RealHands, announce, apply, fixes};
+pub use fix::{Applied, FixError, Outcome, announce, apply, fixes};
 pub use gather::{Commands, Programs, gather};
+pub use hands::{Hands, RealHands};
 pub use machine::{DevKvm, FolderFacts, Holder, Machine, ModuleFacts, Said, Space};
 pub use parse::QemuVersion;
 pub use render::{human, json};
-pub use undo::{Undone, undo};
+pub use undo::{Undone, UndoneHow, undo};
 
 /// What a lab wants of the machine. Everything empty asks about the machine alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
