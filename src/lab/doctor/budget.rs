@@ -51,7 +51,7 @@ pub(super) fn memory(machine: &Machine, need: &Need) -> Vec<Finding> {
             terms(&list, |mib| mib.to_string())
         );
         let (level, why) = if wanted > available.saturating_add(swap) {
-            (Level::Error, format!("{} MiB too much, with swap: the kernel would kill a guest", wanted - available - swap))
+            (Level::Error, format!("{} MiB too much: the kernel would kill a guest", wanted - available - swap))
         } else if wanted > available {
             (Level::Warning, format!("{} MiB more than is available: guests would be swapped out and crawl", wanted - available))
         } else if wanted > available / 10 * 9 {

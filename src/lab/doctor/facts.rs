@@ -98,6 +98,8 @@ pub struct QemuTrap {
     pub touches: Touches,
     /// How bad it is for a lab that it touches.
     pub level: Level,
+    /// In a few words.
+    pub what: &'static str,
     /// What happens.
     pub why: &'static str,
     /// What to do.
@@ -115,6 +117,7 @@ static QEMU_TRAPS: &[QemuTrap] = &[
         below: Some((7, 2)),
         touches: Touches::Sockets,
         level: Level::Error,
+        what: "has no sockets between guests",
         why: "`-netdev dgram` and `-netdev stream`, which connect guests without root, came with QEMU 7.2",
         fix: "take QEMU 7.2 or later, or connect the guests by bridge or Open vSwitch",
         source: "QEMU's release notes; both are there in 7.2.22",
@@ -126,6 +129,7 @@ static QEMU_TRAPS: &[QemuTrap] = &[
         below: Some((7, 1)),
         touches: Touches::All,
         level: Level::Note,
+        what: "takes screenshots as PPM, not PNG",
         why: "screendump writes PNG since QEMU 7.1; before that screenshots are PPM",
         fix: "take QEMU 7.1 or later if PNG is wanted",
         source: "QEMU's release notes, from memory",
@@ -137,6 +141,7 @@ static QEMU_TRAPS: &[QemuTrap] = &[
         below: None,
         touches: Touches::Vmxnet3,
         level: Level::Warning,
+        what: "hands short frames to a vmxnet3 unpadded",
         why: "since 8.1 vmxnet3 no longer pads short frames: a 42-byte ARP request reaches the guest with 50 bytes over a \
               tap and 42 over dgram, and ESXi drops what is under 60, so ARP goes unanswered",
         fix: "use e1000e (ESXi 6.5 and later), or vmxnet3 with `vnet_hdr=off` on a tap; never vmxnet3 on dgram or stream",
@@ -149,6 +154,7 @@ static QEMU_TRAPS: &[QemuTrap] = &[
         below: Some((7, 2)),
         touches: Touches::Vmxnet3,
         level: Level::Warning,
+        what: "aborts when a guest sets MTU 9000 on vmxnet3",
         why: "before 7.2 QEMU aborts when a guest sets MTU 9000 on vmxnet3",
         fix: "take QEMU 7.2 or later, stay at MTU 1500, or use e1000e",
         source: "qemu-devel, August 2022; MTU 9000 survives in 7.2.22 and 10.0.2",

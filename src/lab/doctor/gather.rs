@@ -40,6 +40,14 @@ impl Default for Programs {
     }
 }
 
+#[cfg(test)]
+impl Programs {
+    /// With another time limit.
+    pub(super) fn with_patience(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
+    }
+}
+
 impl Commands for Programs {
     fn find(&self, program: &str) -> Option<PathBuf> {
         self.folders.iter().map(|folder| folder.join(program)).find(|file| {

@@ -53,6 +53,18 @@ pub(super) fn processor(machine: &Machine, need: &Need) -> Vec<Finding> {
     }];
     if let Some((flag, _)) = cpu.virtualisation() {
         findings.extend(second_level(&cpu, flag, need));
+        if cpu.flags.contains("hypervisor") {
+            findings.push(
+                Finding::new(
+                    "cpu.virtual_machine",
+                    Area::Processor,
+                    Level::Note,
+                    "this machine is itself virtual",
+                    "guests inside nested ESXi are then three levels deep: slow, and seldom tried by anyone",
+                )
+                .known("follows from the flag `hypervisor`; not tried", Confidence::Low),
+            );
+        }
     }
     findings.extend(hybrid(machine, need));
     let clock = machine.clocksource.as_deref().map(str::trim);
@@ -95,6 +107,7 @@ fn no_virtualisation(cpu: &Cpu<'_>, name: &str, need: &Need) -> Finding {
     } else {
         format!("switch {firmware} on in the firmware's setup and boot again; if it is not offered there, use another machine")
     };
+    let fix = if wants_esxi(need) { fix } else { format!("nothing for this lab, which has stand-in guests only. For real ESXi: {fix}") };
     Finding::new("cpu.virtualisation", Area::Processor, level(need, Level::Error), seen, why)
         .advice(fix)
         .known(LOOKED, Confidence::High)
@@ -157,8 +170,39 @@ pub(super) fn modules(machine: &Machine, need: &Need) -> Vec<Finding> {
         let wanted = PARAMETERS.iter().filter(|p| p.module == "kvm" || p.module == name);
         findings.extend(wanted.map(|p| parameter(machine, need, p)));
         findings.extend(apicv(machine));
+    } else {
+        findings.extend(idle_parameters(machine, &cpu));
     }
     findings
+}
+
+/// The parameters where no module can carry ESXi: shown, so that nobody looks for them, and not judged.
+fn idle_parameters(machine: &Machine, cpu: &Cpu<'_>) -> Option<Finding> {
+    let likely = match cpu.virtualisation() {
+        Some((_, module)) => module,
+        None if matches!(cpu.vendor, "AuthenticAMD" | "HygonGenuine") => "kvm_amd",
+        None => "kvm_intel",
+    };
+    let wanted = PARAMETERS.iter().filter(|p| p.module == "kvm" || p.module == likely);
+    let list: Vec<String> = wanted
+        .map(|p| {
+            let value = machine.kvm_modules.get(p.module).and_then(|m| m.parameters.get(p.name));
+            match value {
+                Some(Some(value)) => format!("{}.{} = {value}", p.module, p.name),
+                Some(None) => format!("{}.{} may not be read", p.module, p.name),
+                None => format!("{}.{} is absent", p.module, p.name),
+            }
+        })
+        .collect();
+    (!list.is_empty()).then(|| {
+        Finding::new(
+            "kvm.parameters",
+            Area::Kvm,
+            Level::Note,
+            list.join(", "),
+            format!("they decide nothing while {likely} is not at work"),
+        )
+    })
 }
 
 fn module(machine: &Machine, need: &Need, virtualisation: Option<(&str, &str)>) -> Finding {
@@ -174,8 +218,8 @@ fn module(machine: &Machine, need: &Need, virtualisation: Option<(&str, &str)>) 
             ""
         };
         let seen = match loaded.iter().find(|m| matches!(**m, "kvm_intel" | "kvm_amd")) {
-            Some(module) => format!("there: {list}, but the processor shows no flag for {module}"),
-            None => format!("there: {list}; neither kvm_intel nor kvm_amd"),
+            Some(module) => format!("the kernel has {list}, but the processor shows no flag for {module}"),
+            None => format!("the kernel has {list}, but neither kvm_intel nor kvm_amd"),
         };
         let why = format!("only kvm_intel and kvm_amd carry ESXi, and they need the processor's flag{pvm}");
         return Finding::new("kvm.module", Area::Kvm, level(need, Level::Error), seen, why)
@@ -201,7 +245,7 @@ fn module(machine: &Machine, need: &Need, virtualisation: Option<(&str, &str)>) 
         "kvm.module",
         Area::Kvm,
         level(need, Level::Error),
-        format!("the processor has {flag}, but {module} is not loaded (there: {list})"),
+        format!("the processor has {flag}, but {module} is not loaded (the kernel has {list})"),
         "without it guests run with software emulation only, in which ESXi is not known to work",
     )
     .advice(format!(

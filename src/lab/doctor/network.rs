@@ -152,8 +152,23 @@ fn taken(need: &Need, links: &[Link], fdb: &[FdbEntry], neighbours: &[Neighbour]
     for wanted in &need.macs {
         let Some(address) = mac(&wanted.mac) else { continue };
         let is = |text: &str| mac(text).is_some_and(|m| m == address);
+        // A tap has a MAC of its own, so an interface with this one is no guest of ours.
+        let own: Vec<&str> = links.iter().filter(|l| l.address.as_deref().is_some_and(is)).map(|l| l.ifname.as_str()).collect();
+        if !own.is_empty() {
+            findings.push(
+                Finding::new(
+                    "network.mac_taken",
+                    Area::Network,
+                    Level::Error,
+                    format!("{address}, wanted for {}, is the MAC of this machine's own {}", wanted.owner, own.join(" and ")),
+                    "two machines with one MAC on a network take each other's frames",
+                )
+                .advice("leave `mac:` out, and the NIC gets one of its own")
+                .known("measured on a bridge with two guests: 0 of 5 pings either way", Confidence::High),
+            );
+            continue;
+        }
         let mut places: BTreeSet<String> = BTreeSet::new();
-        places.extend(links.iter().filter(|l| l.address.as_deref().is_some_and(is)).map(|l| format!("interface {}", l.ifname)));
         places.extend(fdb.iter().filter(|e| e.master.is_some() && is(&e.mac)).map(|e| {
             format!("port {} of {}", e.ifname, e.master.as_deref().unwrap_or_default())
         }));

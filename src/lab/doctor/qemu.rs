@@ -70,7 +70,7 @@ pub(super) fn version(machine: &Machine, need: &Need) -> Vec<Finding> {
         let level = if touched { trap.level } else { Level::Note };
         if has && (touched || need.guests.is_empty()) {
             findings.push(
-                Finding::new(trap.id, Area::Qemu, level, format!("QEMU {version}"), trap.why)
+                Finding::new(trap.id, Area::Qemu, level, format!("QEMU {version} {}", trap.what), trap.why)
                     .advice(trap.fix)
                     .known(trap.source, trap.confidence),
             );
