@@ -18,3 +18,6 @@ pub mod net;
 //! The launcher: nested ESXi machines under QEMU, from an installer ISO to a networked lab and back to nothing.
 
 pub mod install;
+//! The launcher: nested ESXi machines under QEMU, from an ISO to a networked lab and back to nothing.
+
+pub mod doctor;
