@@ -11,6 +11,7 @@ pub mod fixture;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod inventory;
+pub mod lab;
 pub mod playbook;
 pub mod report;
 pub mod sim;
