@@ -21,3 +21,6 @@ pub mod install;
 //! The launcher: nested ESXi machines under QEMU, from an ISO to a networked lab and back to nothing.
 
 pub mod doctor;
+//! Nested ESXi labs: hosts as virtual machines under QEMU, from an ISO to a configured network and back to nothing.
+
+pub mod standin;
