@@ -87,6 +87,13 @@ enum Command {
 
 /// Parses the command line, calls the subcommand and returns its exit code.
 pub fn main() -> ExitCode {
+    // `ssh` runs this program to be given a lab's password (`lab ssh`).
+    if let Ok(asked) = std::env::var(crate::lab::work::ASKPASS_VARIABLE) {
+        return match crate::lab::work::askpass(&asked) {
+            Ok(password) => print(password + "\n"),
+            Err(error) => fail(&error.to_string()),
+        };
+    }
     let cli = Cli::parse();
     if let Err(error) = start_log(cli.log_file.as_deref()) {
         return fail(&error);

@@ -1,26 +1,23 @@
-//! The launcher: virtual ESXi hosts under QEMU, from a file that says what is wanted to a running lab and back to nothing.
+//! The launcher: nested ESXi hosts under QEMU, from a file that says what is wanted to a running lab and back to nothing.
+//!
+//! [`spec`] is the file, [`rules`] what works with which version, [`plan`] everything that will be made, [`mod@argv`] the
+//! command lines: pure. [`doctor`], [`disk`], [`net`], [`guest`] with [`qmp`], [`install`] and [`standin`] each do one
+//! thing to the machine; [`state`] keeps what must survive; [`work`] puts them in order and journals each [`thing`].
 
 pub mod argv;
+pub mod disk;
+pub mod doctor;
+pub mod events;
 pub mod graph;
+pub mod guest;
+pub mod install;
+pub mod net;
 pub mod plan;
 pub mod qemu;
+pub mod qmp;
 pub mod rules;
 pub mod spec;
-//! The launcher: nested ESXi hosts under QEMU, from a file that describes them to a lab that answers, and back to nothing.
-
-pub mod guest;
-pub mod qmp;
-pub mod state;
-//! The launcher: virtual machines with nested ESXi under QEMU, from an ISO to a configured lab and back to nothing.
-
-pub mod disk;
-pub mod net;
-//! The launcher: nested ESXi machines under QEMU, from an installer ISO to a networked lab and back to nothing.
-
-pub mod install;
-//! The launcher: nested ESXi machines under QEMU, from an ISO to a networked lab and back to nothing.
-
-pub mod doctor;
-//! Nested ESXi labs: hosts as virtual machines under QEMU, from an ISO to a configured network and back to nothing.
-
 pub mod standin;
+pub mod state;
+pub mod thing;
+pub mod work;

@@ -9,6 +9,7 @@ use super::up::{open_failure, standing};
 use super::{Done, LabName, text};
 use crate::esxi::Version;
 use crate::lab::work::{self, Wanted};
+use crate::lab::rules::book;
 use crate::lab::{doctor, graph, install, plan};
 
 /// `esxprep lab doctor`.
@@ -22,6 +23,9 @@ pub struct DoctorArgs {
     /// Put back what --fix changed.
     #[arg(long)]
     undo: bool,
+    /// Say where each fact comes from and how sure it is.
+    #[arg(long)]
+    sources: bool,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -83,9 +87,8 @@ pub struct StatusArgs {
 
 /// Runs `lab doctor`.
 pub fn doctor(args: DoctorArgs) -> Done {
-    let undo_file = work::doctor_undo_file().map_err(text)?;
     if args.undo {
-        return undo(&undo_file);
+        return undo();
     }
     let wanted = Wanted { qemu: args.qemu.qemu.clone(), ..args.lab.wanted() };
     // Without a lab the machine alone is looked at.
@@ -100,37 +103,66 @@ pub fn doctor(args: DoctorArgs) -> Done {
         None => work::look_at_machine(&wanted),
     };
     if args.fix {
-        return fix(&report, &undo_file);
+        return fix(&report);
     }
-    super::super::print(if args.json { doctor::json(&report) + "\n" } else { doctor::human(&report) });
+    super::super::print(if args.json {
+        doctor::json(&report).map_err(text)? + "\n"
+    } else {
+        doctor::human(&report, width(), args.sources)
+    });
     Ok(u8::from(report.failed()))
 }
 
-fn fix(report: &doctor::Report, undo_file: &Path) -> Done {
+/// Columns of the terminal.
+fn width() -> usize {
+    usize::from(console::Term::stdout().size().1)
+}
+
+/// Where --fix keeps the values before it.
+fn undo_file() -> Result<PathBuf, super::Failure> {
+    let state = crate::engine::journal::StateDir::locate().map_err(text)?;
+    Ok(state.path().join("doctor-undo.json"))
+}
+
+fn fix(report: &doctor::Report) -> Done {
     let fixes = doctor::fixes(&report.findings);
+    print!("{}", doctor::announce(&fixes, rustix::process::geteuid().is_root()));
     if fixes.is_empty() {
-        println!("there is nothing that --fix could change");
         return Ok(u8::from(report.failed()));
     }
     let mut failed = false;
-    print!("{}", doctor::announce(&fixes, rustix::process::geteuid().is_root()));
-    for applied in doctor::apply(&fixes, &mut doctor::RealHands::new(), undo_file).map_err(text)? {
-        println!("{applied}");
-        failed |= !applied.done();
+    let file = undo_file()?;
+    for applied in doctor::apply(Path::new("/"), &file, &fixes, &mut doctor::RealHands::default()).map_err(text)? {
+        let (word, why) = match applied.outcome {
+            doctor::Outcome::Done => ("done", String::new()),
+            doctor::Outcome::AlreadySo => ("so already", String::new()),
+            doctor::Outcome::Failed(error) => {
+                failed = true;
+                ("FAILED", format!(": {error}"))
+            }
+        };
+        println!("{word:<11}{}{why}", applied.fix.words());
     }
-    println!("`esxprep lab doctor --undo` puts everything back");
     Ok(u8::from(failed))
 }
 
-fn undo(undo_file: &Path) -> Done {
+fn undo() -> Done {
     let mut failed = false;
-    let undone = doctor::undo(&mut doctor::RealHands::new(), undo_file).map_err(text)?;
+    let undone = doctor::undo(Path::new("/"), &undo_file()?, &mut doctor::RealHands::default()).map_err(text)?;
     if undone.is_empty() {
         println!("there is nothing to put back");
     }
     for one in undone {
-        println!("{one}");
-        failed |= !one.done();
+        let (word, why) = match one.how {
+            doctor::UndoneHow::Restored => ("put back", String::new()),
+            doctor::UndoneHow::AlreadySo => ("so already", String::new()),
+            doctor::UndoneHow::LeftAlone(now) => ("left alone", format!(": {now}")),
+            doctor::UndoneHow::Failed(error) => {
+                failed = true;
+                ("FAILED", format!(": {error}"))
+            }
+        };
+        println!("{word:<11}{}{why}", one.fix.words());
     }
     Ok(u8::from(failed))
 }
@@ -140,10 +172,11 @@ pub fn plan(args: PlanArgs) -> Done {
     let wanted = Wanted { qemu: args.qemu.qemu.clone(), ..args.lab.wanted() };
     let opened = work::open(&wanted).map_err(open_failure)?;
     let program = opened.qemu.path.display().to_string();
+    let show = plan::render::Show { program: &program, why: args.why, ..plan::render::Show::default() };
     let shown = if args.json {
-        plan::render::json(&opened.plan, &program) + "\n"
+        format!("{:#}\n", plan::render::json(&opened.plan, book(), show))
     } else {
-        plan::render::human(&opened.plan, &program, args.why)
+        plan::render::human(&opened.plan, book(), show)
     };
     super::super::print(shown);
     Ok(if opened.plan.blockers().next().is_some() { 1 } else { 0 })
@@ -182,14 +215,20 @@ pub fn graph(args: &GraphArgs) -> Done {
 pub fn lint(args: &LintArgs) -> Done {
     let read = std::fs::read_to_string(&args.file);
     let script = read.map_err(|e| text(format!("cannot read {}: {e}", args.file.display())))?;
-    let found = install::lint::lint(&script, args.esxi);
-    let worst = found.iter().any(|p| p.severity == install::lint::Severity::Error);
-    for problem in &found {
-        println!("{}:{problem}", args.file.display());
+    let found = install::lint::lint(&script, &install::lint::LintOptions::qemu(args.esxi));
+    let name = args.file.display().to_string();
+    for (finding, problem) in found.iter().zip(install::lint::problems(&name, &script, &found)) {
+        let word = match finding.severity {
+            install::lint::Severity::Error => "error",
+            install::lint::Severity::Warning => "warning",
+            install::lint::Severity::Note => "note",
+        };
+        println!("{word}[{}] {}", finding.code, problem.plain());
     }
     if found.is_empty() {
-        println!("{}: ok for ESXi {}", args.file.display(), args.esxi.line());
+        println!("{name}: ok for ESXi {}", args.esxi.line());
     }
+    let worst = found.iter().any(|f| f.severity == install::lint::Severity::Error);
     Ok(if worst { 2 } else { 0 })
 }
 

@@ -12,7 +12,7 @@ use super::up::standing;
 use super::{Done, HostName, text};
 use crate::lab::guest;
 use crate::lab::plan::{Host, Machine};
-use crate::lab::qmp::{Forward, Protocol, Qmp};
+use crate::lab::qmp::{Forward, Qmp};
 use crate::lab::work::{self, Kept};
 
 /// For a monitor to answer.
@@ -247,13 +247,7 @@ fn user_forward(host: &Host, here: u16, there: u16) -> Result<(String, Forward),
         .iter()
         .find(|n| matches!(n.backend, crate::lab::plan::Backend::User { .. }))
         .ok_or_else(|| text(format!("{} has no NIC on a network of type nat: it is reached at its own address", host.name)))?;
-    let forward = Forward {
-        protocol: Protocol::Tcp,
-        host_address: std::net::Ipv4Addr::LOCALHOST,
-        host_port: here,
-        guest_address: None,
-        guest_port: there,
-    };
+    let forward = Forward::local(here, there);
     Ok((nic.id.clone(), forward))
 }
 
@@ -286,7 +280,9 @@ pub async fn snapshot(args: SnapshotArgs) -> Done {
                 return Err(text(format!("{} runs: `esxprep lab stop` the lab first", host.name)));
             }
             Snapshots::Revert { .. } => guest::revert(name, &disks).await.map_err(text)?,
-            Snapshots::Delete { .. } => guest::delete(name, &disks, running.as_ref()).await.map_err(text)?,
+            Snapshots::Delete { .. } => {
+                guest::delete(name, &disks, running.as_ref()).await.map_err(text)?;
+            }
         }
     }
     Ok(0)

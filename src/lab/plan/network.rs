@@ -136,8 +136,10 @@ pub fn backend(shared: &Shared<'_>, host: &str, number: usize, network: &str, ad
             Backend::Tap { ifname: names::tap(&lab.name, host, number), vnet_hdr_off: false }
         }
         NetworkKind::Hub => {
-            let file = |end: &str| shared.facts.runtime.join(format!("{host}.{number}.{end}"));
-            Backend::Dgram { local: file("nic"), remote: file("hub") }
+            // The names of the hub's ports and sockets: see `net::hub::PortConfig`.
+            let port = names::tap(&lab.name, host, number);
+            let file = |end: &str| shared.facts.runtime.join(network).join(format!("{port}.{end}"));
+            Backend::Dgram { local: file("g"), remote: file("h") }
         }
     }
 }

@@ -28,15 +28,6 @@ fn frozen(place: &Place, host: &str) -> state::Kept<Frozen> {
     state::Kept::at(place.host(host).join("frozen.json"))
 }
 
-/// The stage that a host's machine was last started in.
-fn stage_of<'h>(session: &Session, host: &'h Host) -> Result<&'h Stage, WorkError> {
-    let running = record(&session.place, &host.name).load()?.unwrap_or_default().running;
-    host.stages
-        .iter()
-        .find(|s| Some(&s.name) == running.as_ref())
-        .ok_or_else(|| WorkError::said(format!("{} was never started", host.name)))
-}
-
 /// Freezes all hosts that run: all stand still first, so that none misses another.
 ///
 /// # Errors
@@ -58,7 +49,7 @@ pub async fn freeze(place: Place, kept: Kept, working: Working) -> Result<u8, Wo
 async fn freeze_all(session: &Arc<Session>, hosts: &[Host]) -> Result<(), WorkError> {
     let mut monitors = Vec::new();
     for host in hosts {
-        let stage = stage_of(session, host)?;
+        let stage = machine::stage_started(&session.place, host)?;
         let qmp = Qmp::connect(&stage.machine.qmp, MONITOR).await;
         let qmp = qmp.map_err(|source| guest::GuestError::Qmp { name: host.name.clone(), source })?;
         monitors.push((host, stage, qmp));

@@ -193,7 +193,7 @@ fn shown(path: &std::path::Path) -> String {
 
 /// Waits for SSH, or for the end of the machine.
 pub async fn wait_for_ssh(session: &Session, host: &Host, stage: &Stage, qmp: &Qmp) -> Result<(), WorkError> {
-    let result = prove::answers(session, host, BOOT, async || {
+    let result = prove::answers(session, host, BOOT, || {
         qmp.is_closed().then(|| {
             WorkError::said(format!(
                 "{}: QEMU ended while it booted in stage `{}`; {}",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::record::{record, short};
 use super::session::{Session, WorkError};
-use crate::lab::argv::argv;
+use crate::lab::argv::{Style, argv};
 use crate::lab::guest::{self, Kind, Launch, Process, Started, StopPlan};
 use crate::lab::plan::{Host, Machine, Stage};
 use crate::lab::qmp::Qmp;
@@ -22,7 +22,7 @@ const MONITOR: Duration = Duration::from_secs(10);
 
 /// The command line of a machine: its words, without the program.
 pub fn line(machine: &Machine) -> Vec<OsString> {
-    argv(machine).into_iter().flat_map(|arg| arg.words).map(OsString::from).collect()
+    argv(machine, Style::default()).into_iter().flat_map(|arg| arg.words).map(OsString::from).collect()
 }
 
 /// A digest of a command line: a machine that runs with another one is not the one that is wanted.
@@ -152,7 +152,7 @@ pub async fn stop(session: &Session, host: &Host, plan: &StopPlan) -> Result<Opt
 
 /// What the end of a serial log says, for an error.
 pub fn last_words(path: &Path) -> String {
-    let lines = guest::last_lines(path, 12).unwrap_or_default();
+    let lines = guest::last_lines(path, 12);
     if lines.is_empty() {
         return format!("its serial log {} is empty", path.display());
     }
@@ -205,4 +205,16 @@ async fn start_one(session: &Arc<Session>, host: &Host) -> Result<(), WorkError>
             Ok(((), None))
         })
         .await
+}
+
+/// The stage that a host's machine was last started in.
+///
+/// # Errors
+/// It was never started.
+pub fn stage_started<'h>(place: &crate::lab::state::Place, host: &'h Host) -> Result<&'h Stage, WorkError> {
+    let running = record(place, &host.name).load()?.unwrap_or_default().running;
+    host.stages
+        .iter()
+        .find(|s| Some(&s.name) == running.as_ref())
+        .ok_or_else(|| WorkError::said(format!("{} was never started", host.name)))
 }

@@ -172,17 +172,13 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         .into());
     }
     let qemu = qemu::probe(wanted.qemu.as_deref()).map_err(WorkError::said)?;
-    let machine = doctor::gather(
-        &doctor::Programs::default(),
-        Path::new("/"),
-        place.dir(),
-    );
+    let machine = gather(&qemu.path, place.dir());
     let carries = doctor::accelerator(&machine);
     let ports = choose(&lab, earlier.as_ref().map(|kept| &kept.plan));
     let facts = Facts {
         qemu: qemu.version,
         kvm: carries.accel == "kvm",
-        cpu: plan::Cpu { vendor: vendor(&machine), hybrid: machine.hybrid() },
+        cpu: plan::Cpu { vendor: vendor(&machine), hybrid: matches!(&machine.hybrid, (Some(_), Some(_))) },
         folder: place.dir().to_owned(),
         runtime: place.runtime().to_owned(),
         ports,
@@ -219,15 +215,45 @@ fn choose(lab: &Lab, earlier: Option<&Plan>) -> BTreeMap<ForwardKey, u16> {
             }
         }
     }
-    let own: BTreeSet<u16> = previous.values().copied().collect();
-    let busy = |port: u16| !own.contains(&port) && std::net::TcpListener::bind(("127.0.0.1", port)).is_err();
-    plan::choose_ports(lab, &previous, &busy)
+    let mut busy = listening();
+    previous.values().for_each(|port| drop(busy.remove(port)));
+    plan::choose_ports(lab, &busy, &previous)
+}
+
+/// TCP ports that somebody listens on (`/proc/net/tcp`: the port is hexadecimal, state 0A is "listen").
+fn listening() -> BTreeSet<u16> {
+    let port = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, state) = (words.next()?, words.nth(1)?);
+        (state == "0A").then(|| u16::from_str_radix(local.rsplit(':').next()?, 16).ok()).flatten()
+    };
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .flat_map(|text| text.lines().filter_map(port).collect::<Vec<_>>())
+        .collect()
+}
+
+fn gather(qemu: &Path, folder: &Path) -> doctor::Machine {
+    let programs = doctor::Programs::default();
+    let _ = qemu;
+    // The folder need not be there yet: its file system is that of the nearest one above it.
+    let there = folder.ancestors().find(|p| p.is_dir());
+    doctor::gather(Path::new("/"), &programs, there)
+}
+
+/// What the doctor says of this machine alone.
+pub fn look_at_machine(wanted: &Wanted) -> doctor::Report {
+    let qemu = wanted.qemu.clone().unwrap_or_else(|| PathBuf::from(qemu::PROGRAM));
+    let home = wanted.home.clone().unwrap_or_else(|| PathBuf::from("."));
+    doctor::report(&gather(&qemu, &home), &doctor::Need::default())
 }
 
 fn vendor(machine: &doctor::Machine) -> Vendor {
-    if machine.cpuinfo.contains("GenuineIntel") {
+    let cpuinfo = machine.cpuinfo.as_deref().unwrap_or_default();
+    if cpuinfo.contains("GenuineIntel") {
         Vendor::Intel
-    } else if machine.cpuinfo.contains("AuthenticAMD") {
+    } else if cpuinfo.contains("AuthenticAMD") {
         Vendor::Amd
     } else {
         Vendor::Other
@@ -251,7 +277,7 @@ fn isos(lab: &Lab) -> BTreeMap<PathBuf, crate::esxi::Version> {
     lab.isos()
         .into_iter()
         .filter_map(|path| {
-            let version = crate::lab::install::iso::inspect(&path).ok()?.version.parse().ok()?;
+            let version = crate::lab::install::iso::inspect_without_hash(&path).ok()?.version;
             Some((path, version))
         })
         .collect()

@@ -31,7 +31,7 @@ pub async fn answers(
     session: &Session,
     host: &Host,
     limit: Duration,
-    mut gone: impl AsyncFnMut() -> Option<WorkError>,
+    gone: impl Fn() -> Option<WorkError> + Send,
 ) -> Result<(), WorkError> {
     let target = access::target_of(&session.place, &session.plan, &host.name)?.target;
     let connector = Connectors::default();
@@ -41,7 +41,7 @@ pub async fn answers(
         if connector.listening(&target, Duration::from_secs(5)).await {
             return Ok(());
         }
-        if let Some(error) = gone().await {
+        if let Some(error) = gone() {
             return Err(error);
         }
         if tokio::time::Instant::now() > deadline {

@@ -112,8 +112,11 @@ pub fn write_inventory(session: &Session) -> Result<(), WorkError> {
     write().map_err(|e| WorkError::said(format!("cannot write {}: {e}", path.display())))
 }
 
-/// What must not be begun.
-fn refuse(opened: &Opened, options: &UpOptions) -> Result<(), WorkError> {
+/// What must not be begun: hosts that are not there, blockers of the plan, what the doctor says will not work.
+///
+/// # Errors
+/// All of it, in words.
+pub fn refuse(opened: &Opened, options: &UpOptions) -> Result<(), WorkError> {
     let unknown: Vec<&str> =
         options.hosts.iter().filter(|h| opened.plan.host(h).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
