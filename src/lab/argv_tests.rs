@@ -44,7 +44,7 @@ fn profiles() -> Vec<(&'static str, String)> {
             ),
         ),
         ("stand-in, hub", std::fs::read_to_string("labs/standin.yml").unwrap().replace("apply:", "# ")),
-        ("stand-in, kickstart", "name: s\nesxi: \"8.0\"\nguest: standin\ninstall: iso\n".into()),
+        ("stand-in, 8.0", "name: s\nesxi: \"8.0\"\nguest: standin\n".into()),
         ("stand-in, stick", "name: s\nesxi: \"8.0\"\nguest: standin\ninstall: usb\nmachine: pc\n".into()),
     ]
 }
@@ -137,7 +137,7 @@ fn commas_in_names_are_doubled_and_forwards_stay_on_loopback() {
         "file.filename=/a,,b/esx1/boot.qcow2",
         "path=/r,,s/esx1.qmp,server=on,wait=off",
         "logfile=/a,,b/esx1/serial.log,logappend=on",
-        "local.path=/r,,s/esx1.1.nic,remote.type=unix,remote.path=/r,,s/esx1.1.hub",
+        "local.path=/r,,s/lan.hub/esx1-1.g,remote.type=unix,remote.path=/r,,s/lan.hub/esx1-1.h",
         // Not an option with keys: as it is.
         "\n/r,s/esx1.pid\n",
     ] {
@@ -291,7 +291,9 @@ fn qemu_takes_every_line() {
         facts.kvm = false;
         facts.folder = dir.path().join("l");
         facts.runtime = dir.path().join("r");
-        std::fs::create_dir_all(&facts.runtime).unwrap();
+        for hub in ["lan.hub"] {
+            std::fs::create_dir_all(facts.runtime.join(hub)).unwrap();
+        }
         if let Some(standin) = &mut facts.standin {
             standin.kernel = kernel.clone();
             standin.initrd = kernel.clone();

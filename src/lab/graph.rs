@@ -53,7 +53,7 @@ impl Svg {
     fn line(&mut self, x: usize, from: usize, to: usize, colour: &str) {
         let _ = writeln!(
             self.0,
-            r#"<line x1="{x}" y1="{from}" x2="{x}" y2="{to}" stroke="{colour}" stroke-width="2"/><circle cx="{x}" cy="{to}" r="4" fill="{colour}"/>"#
+            r##"<path d="M{x} {from}V{to}" stroke="#ffffff" stroke-width="8"/><line x1="{x}" y1="{from}" x2="{x}" y2="{to}" stroke="{colour}" stroke-width="2"/><circle cx="{x}" cy="{to}" r="4" fill="{colour}"/>"##
         );
     }
 }

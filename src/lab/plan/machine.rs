@@ -1,12 +1,14 @@
 //! The stages of a host: which chipset, which disk on which bus, and how it is installed.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use super::host::{bus, chipset};
+use super::network;
 use super::reasons::{Reasons, Why, because, written};
 use super::{
-    Accel, Cd, Chipset, DirectKernel, Disk, DiskSlot, Install, Machine, Nic, Reasoned, Shared, Stage, StageKind, Uefi,
-    Weight,
+    Accel, Backend, Cd, Chipset, DirectKernel, Disk, DiskSlot, Install, Machine, Nic, Reasoned, Shared, Stage,
+    StageKind, Uefi, Weight,
 };
 use crate::lab::rules::Case;
 use crate::lab::spec::{Bus, Console, Delivery, Firmware, Guest, MachineWish, Settings, StageDisks, StageWish, Words};
@@ -82,6 +84,13 @@ impl Maker<'_> {
 
     fn span(&self, way: &[&str]) -> Span {
         self.shared.lab.host_span(self.name, way)
+    }
+
+    /// The address under which the guest reaches this machine on its first network.
+    fn server(&self) -> Option<Ipv4Addr> {
+        let nic = self.nics.first()?;
+        let network = self.shared.lab.networks.get(&nic.network)?;
+        network::this_machine(network)
     }
 
     fn playbooks(&self, words: &Option<Words>) -> Vec<PathBuf> {
@@ -307,7 +316,7 @@ impl Maker<'_> {
         let standin = settings.guest == Some(Guest::Standin);
         let wish = settings.install.unwrap_or_default();
         let image = settings.boot_disk.as_ref().is_some_and(|b| b.image.is_some());
-        if settings.clone_from.is_some() || image || (standin && wish == Delivery::Auto) {
+        if settings.clone_from.is_some() || image {
             return None;
         }
         if !standin && settings.iso.is_none() {
@@ -341,7 +350,7 @@ impl Maker<'_> {
         let places = Places { buses, spans, why: Why::new() };
         let machine = match (delivery, chipset(settings.machine)) {
             // A CD that is read by the installer belongs on IDE.
-            (Delivery::Iso, None) if !standin && self.firmware == Firmware::Bios => MachineWish::Pc,
+            (Delivery::Iso, None) if self.firmware == Firmware::Bios => MachineWish::Pc,
             _ => settings.machine.unwrap_or_default(),
         };
         let mut machine = self.machine(Some(machine), &places, &|key| self.span(&[key]), reasons);
@@ -357,28 +366,29 @@ impl Maker<'_> {
         };
         reasons.remark("delivery", &case, self.name, &at);
         if let Some(nic) = self.nics.first() {
-            let case = case.with("nic", nic.model.name());
-            for rule in reasons.book.remarks("nic", &case).into_iter().filter(|r| r.asks().contains("delivery")) {
-                reasons.note(
-                    Weight::Warning,
-                    Some(self.name),
-                    rule.reason.clone(),
-                    Some(&at("nics")),
-                    vec![rule.id.clone()],
-                );
+            let isolated = matches!(nic.backend, Backend::User { isolated: true, .. });
+            let case = self
+                .case
+                .with("delivery", delivery_word(delivery))
+                .with("nic", nic.model.name())
+                .with("reaches_us", if self.server().is_some() { "yes" } else { "no" })
+                .with("isolated", if isolated { "yes" } else { "no" });
+            for topic in ["nic", "reaches_us", "isolated"] {
+                reasons.remark_both(topic, "delivery", &case, self.name, &at);
             }
         }
-        let iso = settings.iso.as_ref().map(|i| self.shared.lab.resolve(i));
+        // The stand-in has an ISO of its own, shaped like ESXi's.
+        let iso = match standin {
+            true => self.shared.facts.standin_iso.clone(),
+            false => settings.iso.as_ref().map(|i| self.shared.lab.resolve(i)),
+        };
         let own = self.folder.join("install.iso");
         let (cd, rebuild) = match delivery {
-            Delivery::Iso => (Some(own), true),
-            // The stand-in needs no boot line in an ISO.
-            Delivery::Http if standin => (None, false),
-            Delivery::Http => (Some(own), true),
-            _ => (iso.clone(), false),
+            Delivery::Iso | Delivery::Http => (own, true),
+            _ => (iso.clone().unwrap_or_else(|| own.clone()), iso.is_none()),
         };
         let stick = (delivery == Delivery::Usb).then(|| self.folder.join("kickstart.img"));
-        machine.cd = cd.clone().map(|file| Cd { file, bus: cd_bus, bootindex: Some(1) });
+        machine.cd = Some(Cd { file: cd.clone(), bus: cd_bus, bootindex: Some(1) });
         machine.disks.iter_mut().for_each(|d| d.bootindex = Some(2));
         machine.stick = stick.clone();
         machine.exit_on_reboot = true;
@@ -402,6 +412,7 @@ impl Maker<'_> {
             boot_options,
             install_options: words("install_option", reasons),
             reboot: Reasoned { text: reboot, why: reboot_why.into_values().flatten().collect() },
+            server: self.server(),
             no_ed25519: reasons.book.choose("ed25519", &case).is_some_and(|(v, _)| v == "no"),
         };
         let expect_disks = vec!["boot".to_owned()];

@@ -113,6 +113,12 @@ pub fn tap(lab: &str, host: &str, nic: usize) -> String {
     ifname("t", host, &["tap", lab, host, &nic.to_string()])
 }
 
+/// The port of a NIC on a hub: the host's name and the NIC's number where that fits.
+pub fn port(lab: &str, host: &str, nic: usize) -> String {
+    let plain = format!("{host}-{nic}");
+    if plain.len() <= MOST_IFNAME { plain } else { ifname("p", host, &["port", lab, host, &nic.to_string()]) }
+}
+
 /// The NICs of every host: those in the file, or one on each network.
 pub fn all_nics(lab: &Lab) -> Vec<(&str, Vec<NicWish>)> {
     let one = |network: &String| NicWish { network: Some(network.clone()), ..NicWish::default() };
@@ -248,7 +254,9 @@ mod tests {
             assert!(tap("lab", name, 7).len() <= MOST_IFNAME, "{}", tap("lab", name, 7));
             assert!(bridge("lab", name).len() <= MOST_IFNAME);
             assert!(tap("lab", name, 0).starts_with("ept-"));
+            assert!(port("lab", name, 7).len() <= MOST_IFNAME);
         }
+        assert_eq!(port("lab", "esx1", 1), "esx1-1");
         assert_ne!(tap("lab", "esx1", 0), tap("lab", "esx1", 1));
         assert_ne!(tap("lab", "esx1", 0), tap("lab2", "esx1", 0));
         assert_ne!(tap("lab", &format!("{long}1"), 0), tap("lab", &format!("{long}2"), 0));

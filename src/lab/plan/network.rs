@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 
@@ -30,6 +30,14 @@ fn nth(net: Ipv4Net, n: u32) -> Ipv4Addr {
 /// The subnet of a `nat` network.
 pub fn nat_subnet(network: &NetworkWish) -> Ipv4Net {
     network.subnet.map_or(NAT, |s| s.0.trunc())
+}
+
+/// This machine, as guests on the network see it.
+pub fn this_machine(network: &NetworkWish) -> Option<Ipv4Addr> {
+    match network.kind {
+        NetworkKind::Nat => Some(nth(nat_subnet(network), 2)),
+        _ => network.address.map(|a| a.0.addr()),
+    }
 }
 
 /// Where guests' addresses come from.
@@ -63,7 +71,7 @@ pub fn addresses(shared: &Shared<'_>, reasons: &mut Reasons<'_>) -> Addresses {
         let settings = &wish.2.settings;
         let told = |address: Ipv4Net| {
             let nat = network.kind == NetworkKind::Nat;
-            let out = if nat { Some(nth(nat_subnet(network), 2)) } else { network.address.map(|a| a.0.addr()) };
+            let out = this_machine(network);
             let names = if nat { vec![nth(nat_subnet(network), 3)] } else { Vec::new() };
             let first = i == 0;
             GuestAddress::Static {
@@ -144,6 +152,11 @@ pub fn backend(shared: &Shared<'_>, host: &str, number: usize, network: &str, ad
     }
 }
 
+/// The folder of a network's hub.
+fn hub_folder(shared: &Shared<'_>, network: &str) -> PathBuf {
+    shared.facts.runtime.join(format!("{network}.hub"))
+}
+
 /// The networks with their ports.
 pub fn networks(shared: &Shared<'_>, hosts: &[Host]) -> Vec<Network> {
     let lab = shared.lab;
@@ -156,7 +169,11 @@ pub fn networks(shared: &Shared<'_>, hosts: &[Host]) -> Vec<Network> {
         let own = wish.and_then(|w| w.vlan);
         // A trunk has no untagged VLAN unless it is given one itself.
         let vlan = own.or(network.and_then(|n| n.vlan).filter(|_| trunks.is_empty()));
-        Port { host: host.name.clone(), nic: i, mac: nic.mac.clone(), backend: nic.backend.clone(), vlan, trunks }
+        let name = match &nic.backend {
+            Backend::Tap { ifname, .. } => ifname.clone(),
+            _ => names::port(&lab.name, &host.name, i),
+        };
+        Port { host: host.name.clone(), nic: i, name, mac: nic.mac.clone(), backend: nic.backend.clone(), vlan, trunks }
     };
     let one = |(name, wish): (&String, &NetworkWish)| Network {
         name: name.clone(),
@@ -177,6 +194,7 @@ pub fn networks(shared: &Shared<'_>, hosts: &[Host]) -> Vec<Network> {
             .filter(|(_, _, nic)| nic.network == *name)
             .map(|(host, i, nic)| port(host, i, nic))
             .collect(),
+        hub: (wish.kind == NetworkKind::Hub).then(|| hub_folder(shared, name)),
         needs_root: wish.kind.has_taps(),
     };
     lab.networks.iter().map(one).filter(|n| !n.ports.is_empty()).collect()

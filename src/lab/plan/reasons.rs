@@ -64,6 +64,13 @@ impl Reasons<'_> {
         }
     }
 
+    /// The same, but only for rules that ask about `and` as well.
+    pub fn remark_both(&mut self, about: &str, and: &str, case: &Case, host: &str, at: &dyn Fn(&str) -> Span) {
+        for rule in self.book.remarks(about, case).into_iter().filter(|r| r.asks().contains(and)) {
+            self.apply(rule, host, at);
+        }
+    }
+
     fn apply(&mut self, rule: &Rule, host: &str, at: &dyn Fn(&str) -> Span) {
         if let Some(topic) = &rule.refuse {
             let at = at(topic);

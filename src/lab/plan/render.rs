@@ -142,7 +142,7 @@ impl Out<'_> {
                 Delivery::Keys => "typed",
                 Delivery::Auto => "somehow",
             };
-            let iso = install.iso.as_ref().map_or_else(|| "a kickstart alone".into(), |i| i.display().to_string());
+            let iso = install.iso.as_ref().map_or_else(|| "an ISO of its own".into(), |i| i.display().to_string());
             self.line(2, &format!("installed from {iso}, kickstart {how}"));
             let mut words: Vec<(&str, &[String])> = Vec::new();
             for (kind, all) in [("boot line", &install.boot_options), ("install line", &install.install_options)] {
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(value["lines"][0]["host"], "esx1");
         assert_eq!(value["lines"][0]["args"][0]["words"][0], "-name");
         let rules: Vec<&str> = value["rules"].as_array().unwrap().iter().filter_map(|r| r["id"].as_str()).collect();
-        assert!(rules.contains(&"machine-standin-q35") && rules.contains(&"qmp-two"), "{rules:?}");
+        assert!(rules.contains(&"machine-ide-pc") && rules.contains(&"qmp-two"), "{rules:?}");
         assert_eq!(serde_json::from_value::<Plan>(value["plan"].clone()).unwrap(), plan);
     }
 }

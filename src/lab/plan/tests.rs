@@ -135,6 +135,17 @@ fn nine_takes_its_kickstart_from_a_stick_and_uefi_over_http() {
 }
 
 #[test]
+fn a_kickstart_over_http_must_be_reachable() {
+    let text = |network: &str| format!("{V8}install: http\nnetworks: {{a: {{{network}}}}}\n");
+    let server = |network: &str| planned(&text(network)).hosts[0].install.as_ref().unwrap().server.unwrap().to_string();
+    assert_eq!(server("type: nat"), "10.0.2.2");
+    assert_eq!(server("type: bridge, address: 10.1.0.1/24"), "10.1.0.1");
+    refused(&text("type: nat, isolated: true"), "4:10", &["keeps the guest from this machine as well"]);
+    refused(&text("type: bridge"), "4:10", &["cannot reach this machine"]);
+    planned(&text("type: bridge").replace("http", "iso"));
+}
+
+#[test]
 fn staged_hardware_keeps_every_identity() {
     let text = std::fs::read_to_string("labs/article.yml").unwrap();
     let lab = Lab::from_text(Path::new("labs/article.yml"), &text).unwrap();
@@ -305,7 +316,7 @@ fn esxi_without_kvm_is_planned_but_not_started() {
 }
 
 #[test]
-fn the_stand_in_is_not_installed_from_an_iso_but_takes_a_kickstart() {
+fn the_stand_in_is_installed_from_an_iso_of_its_own() {
     refused(
         "name: x\nesxi: \"6.5\"\nguest: standin\niso: i.iso\n",
         "4:6",
@@ -313,16 +324,23 @@ fn the_stand_in_is_not_installed_from_an_iso_but_takes_a_kickstart() {
     );
     refused("name: x\nesxi: \"6.5\"\nguest: standin\nfirmware: uefi\n", "4:11", &["PVH"]);
     let text = "name: x\nesxi: \"8.0\"\nguest: standin\n";
-    assert!(planned(text).hosts[0].install.is_none());
     let with = |delivery: &str| {
         let plan = planned(&format!("{text}install: {delivery}\n"));
         let machine = plan.hosts[0].stages[0].machine.clone();
-        (machine.cd.map(|c| c.bus), machine.stick.is_some(), machine.kernel.is_some())
+        assert!(machine.kernel.is_some() && machine.cd.is_some());
+        let install = plan.hosts[0].install.clone().unwrap();
+        (machine.chipset, machine.cd.unwrap().bus, machine.stick.is_some(), install.rebuild)
     };
-    assert_eq!(with("iso"), (Some(Bus::Ahci), false, true));
-    assert_eq!(with("http"), (None, false, true));
-    assert_eq!(with("usb"), (None, true, true));
-    refused(&format!("{text}install: keys\n"), "4:10", &["no boot line to type into"]);
+    assert_eq!(with("auto"), (Chipset::Pc, Bus::Ide, false, true));
+    assert_eq!(with("http"), (Chipset::Q35, Bus::Ahci, false, true));
+    assert_eq!(with("usb"), (Chipset::Q35, Bus::Ahci, true, true), "its own ISO is made for it");
+    // It plays the installer that cannot read a CD on AHCI.
+    refused(&format!("{text}machine: q35\ninstall: iso\n"), "4:10", &["cannot find kickstart file on cd-rom"]);
+    let mut facts = able("10.0.2");
+    facts.standin_iso = Some("/c/standin.iso".into());
+    let plan = plan(&lab(&format!("{text}install: usb\n")), &facts).unwrap();
+    let install = plan.hosts[0].install.as_ref().unwrap();
+    assert_eq!((install.cd.to_str(), install.rebuild), (Some("/c/standin.iso"), false));
     assert_eq!(planned(text).hosts[0].guest, Guest::Standin);
 }
 

@@ -82,6 +82,8 @@ pub struct Network {
     pub isolated: bool,
     /// One for each NIC attached, in the order of hosts and NICs.
     pub ports: Vec<Port>,
+    /// The hub's own folder, in the runtime folder; none for other kinds.
+    pub hub: Option<PathBuf>,
     /// Whether root is needed to make it (a tap, a bridge).
     pub needs_root: bool,
 }
@@ -93,6 +95,8 @@ pub struct Port {
     pub host: String,
     /// The NIC's number, from 0.
     pub nic: usize,
+    /// Its name, at most 15 characters: the tap, or the hub's port.
+    pub name: String,
     /// The guest's address on it.
     pub mac: String,
     /// How QEMU is attached.
@@ -153,7 +157,8 @@ pub struct Host {
     pub disks: Vec<Disk>,
     /// NIC 0 is the management NIC: vmk0 gets its MAC and address.
     pub nics: Vec<Nic>,
-    /// How it is installed; none: from an image, a clone, or the stand-in, which needs none.
+    /// How it is installed; none: it starts from an image or is a clone. The stand-in is installed as ESXi is, from an
+    /// ISO of its own.
     pub install: Option<Install>,
     /// The host that it is cloned from.
     pub clone_from: Option<CloneOf>,
@@ -277,10 +282,10 @@ pub struct Forward {
 pub struct Install {
     /// How the kickstart gets in; never `auto`.
     pub delivery: Delivery,
-    /// The ISO as given; none for a stand-in, which is installed from a CD with nothing but a kickstart.
+    /// The ISO as given, or the stand-in's own; none: that one is not made yet.
     pub iso: Option<PathBuf>,
     /// The ISO in the drive: the given one, or the one that is rebuilt for this host.
-    pub cd: Option<PathBuf>,
+    pub cd: PathBuf,
     /// Whether `cd` must be made.
     pub rebuild: bool,
     /// The FAT image for `delivery: usb`.
@@ -291,6 +296,9 @@ pub struct Install {
     pub install_options: Vec<Reasoned>,
     /// What must be in the kickstart, such as `reboot --noeject`.
     pub reboot: Reasoned,
+    /// With `delivery: http` (or `keys`), the address under which the guest reaches this machine: behind `nat` the
+    /// server listens on 127.0.0.1, else on this very address.
+    pub server: Option<Ipv4Addr>,
     /// Whether Ed25519 keys are refused by the installed sshd.
     pub no_ed25519: bool,
 }
@@ -458,6 +466,8 @@ pub struct Facts {
     /// The stand-in's kernel, as the host's name gives it: files that all share. `append` is completed by whoever
     /// makes the stand-in.
     pub standin: Option<DirectKernel>,
+    /// The stand-in's own installer ISO, as it is; none: it is made for each host.
+    pub standin_iso: Option<PathBuf>,
     /// OVMF: code and variables template.
     pub ovmf: Option<(PathBuf, PathBuf)>,
     /// Versions that ISOs say they have, by path as resolved by the spec.

@@ -197,7 +197,7 @@ impl Checker<'_> {
             );
         }
         if standin && settings.iso.is_some() {
-            let help = "remove `iso`, or remove `guest: standin` to install ESXi from it";
+            let help = "it has one of its own: remove `iso`, or remove `guest: standin` to install ESXi from it";
             self.refuse(&span(&["iso"]), "the stand-in is not installed from an ISO", "not for a stand-in", help);
         }
         if settings.esxi.is_none() && settings.iso.is_none() && settings.clone_from.is_none() {

@@ -268,7 +268,11 @@ fn walk(root: &Node, way: &[&str]) -> (Span, usize) {
                 Some(entry) => (Some(&entry.key), &entry.node),
                 None => return (last, done),
             },
-            (_, Some(items)) => match part.parse::<usize>().ok().and_then(|i| items.get(i)) {
+            // An item by its number, or a name in a list of names.
+            (_, Some(items)) => match part
+                .parse::<usize>()
+                .map_or_else(|_| items.iter().find(|n| n.scalar().is_some_and(|s| s.text == *part)), |i| items.get(i))
+            {
                 Some(item) => (None, item),
                 None => return (last, done),
             },

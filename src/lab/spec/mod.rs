@@ -365,14 +365,15 @@ impl Lab {
     pub fn playbooks(&self) -> IndexMap<PathBuf, Span> {
         let mut all = IndexMap::new();
         for (name, host) in &self.hosts {
-            for word in host.settings.apply.iter().flat_map(|w| &w.0) {
-                all.entry(self.resolve(word)).or_insert_with(|| self.host_span(name, &["apply"]));
-            }
-            for (i, stage) in host.settings.stages.iter().flatten().enumerate() {
-                for word in stage.apply.iter().flat_map(|w| &w.0) {
-                    let at = || self.host_span(name, &["stages", &i.to_string(), "apply"]);
+            let mut add = |words: &Option<Words>, way: &[&str]| {
+                for (i, word) in words.iter().flat_map(|w| &w.0).enumerate() {
+                    let at = || self.host_span(name, &[way, &[i.to_string().as_str()]].concat());
                     all.entry(self.resolve(word)).or_insert_with(at);
                 }
+            };
+            add(&host.settings.apply, &["apply"]);
+            for (i, stage) in host.settings.stages.iter().flatten().enumerate() {
+                add(&stage.apply, &["stages", &i.to_string(), "apply"]);
             }
         }
         all

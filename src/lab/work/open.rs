@@ -178,7 +178,7 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
     let facts = Facts {
         qemu: qemu.version,
         kvm: carries.accel == "kvm",
-        cpu: plan::Cpu { vendor: vendor(&machine), hybrid: matches!(&machine.hybrid, (Some(_), Some(_))) },
+        cpu: processor(&machine),
         folder: place.dir().to_owned(),
         runtime: place.runtime().to_owned(),
         ports,
@@ -249,8 +249,29 @@ pub fn look_at_machine(wanted: &Wanted) -> doctor::Report {
     doctor::report(&gather(&qemu, &home), &doctor::Need::default())
 }
 
-fn vendor(machine: &doctor::Machine) -> Vendor {
+fn processor(machine: &doctor::Machine) -> plan::Cpu {
     let cpuinfo = machine.cpuinfo.as_deref().unwrap_or_default();
+    let number = |key: &str| -> Option<u32> {
+        let line = cpuinfo.lines().find(|l| l.split(':').next().is_some_and(|k| k.trim() == key))?;
+        line.split(':').nth(1)?.trim().parse().ok()
+    };
+    let vendor = vendor(cpuinfo);
+    let known = number("cpu family").zip(number("model"));
+    let legacy = known.is_some_and(|(family, model)| match vendor {
+        Vendor::Intel => family == 6 && DROPPED_INTEL.contains(&model),
+        Vendor::Amd => family <= DROPPED_AMD_FAMILY,
+        Vendor::Other => false,
+    });
+    plan::Cpu { vendor, hybrid: matches!(&machine.hybrid, (Some(_), Some(_))), legacy }
+}
+
+/// Models of Intel's family 6 that 7.0 or 8.0 refuses to install on without `allowLegacyCPU=true`: Westmere, Sandy and
+/// Ivy Bridge. From the vendor's lists of discontinued processors as people quote them; not verified, medium confidence.
+const DROPPED_INTEL: &[u32] = &[0x25, 0x2a, 0x2c, 0x2d, 0x2f, 0x3a, 0x3e];
+/// AMD's families up to Bulldozer's; not verified, medium confidence.
+const DROPPED_AMD_FAMILY: u32 = 0x15;
+
+fn vendor(cpuinfo: &str) -> Vendor {
     if cpuinfo.contains("GenuineIntel") {
         Vendor::Intel
     } else if cpuinfo.contains("AuthenticAMD") {

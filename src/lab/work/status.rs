@@ -135,7 +135,7 @@ async fn one(place: &Place, host: &Host, standing: &[(u64, Thing)], busy: bool) 
 /// The table for people.
 pub fn table(plan: &Plan, all: &[HostStatus]) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["HOST", "STATE", "PHASE", "SSH", "PORTS", "UP", "CPU", "MEMORY", "DISK", "PID"]);
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     for host in all {
