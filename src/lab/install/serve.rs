@@ -21,6 +21,8 @@ pub const MAX_HEAD: usize = 8 * 1024;
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Time for an answer to be taken.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Time for the peer to close after it has its answer.
+const LINGER: Duration = Duration::from_secs(2);
 /// Connections open at a time.
 pub const MAX_CONNECTIONS: usize = 16;
 /// Requests kept in the log.
@@ -292,8 +294,12 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &[u8], head_only: bo
         if !head_only {
             stream.write_all(body).await?;
         }
-        stream.shutdown().await?;
-        // The peer closes when it has everything; closing first, with its bytes unread, would reset the connection.
+        stream.shutdown().await
+    };
+    let done = matches!(timeout(ANSWER_TIME, write).await, Ok(Ok(())));
+    // The peer closes when it has everything; closing first, with its bytes unread, would reset the connection and could
+    // take the answer back. One that breaks it here did not get all.
+    let drain = async {
         let mut rest = [0; 512];
         let mut left = MAX_HEAD;
         while left > 0 {
@@ -304,11 +310,8 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &[u8], head_only: bo
         }
         io::Result::Ok(())
     };
-    match timeout(ANSWER_TIME, write).await {
-        Ok(Ok(())) => as_what,
-        _ if as_what == Answer::Sent => Answer::Broken,
-        _ => as_what,
-    }
+    let broken = !done || matches!(timeout(LINGER, drain).await, Ok(Err(_)));
+    if broken && as_what == Answer::Sent { Answer::Broken } else { as_what }
 }
 
 /// A request that was understood.

@@ -84,6 +84,7 @@ async fn hostile_requests_cost_nothing_and_get_nothing() {
     let mut out = Vec::new();
     rubbish.read_to_end(&mut out).unwrap();
     assert!(out.starts_with(b"HTTP/1.1 400"));
+    drop(rubbish);
     drop(Stream::connect(server.addr()).unwrap());
     let silent: Vec<Stream> = (0..MAX_CONNECTIONS - 1).map(|_| Stream::connect(server.addr()).unwrap()).collect();
     assert!(get(&server).contains("accepteula"), "served beside the silent ones");
