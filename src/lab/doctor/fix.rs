@@ -249,23 +249,24 @@ fn one(root: &Path, undo: &mut UndoFile, fix: &Fix, hands: &mut dyn Hands) -> Re
             }
             let folder = path.parent().unwrap_or(root).to_owned();
             let made_folder = !folder.is_dir();
-            let entry =
-                Entry { fix: fix.clone(), before: Before::File { before, after: after.clone(), made_folder } };
+            let entry = Entry { fix: fix.clone(), before: Before::File { before, after: after.clone(), made_folder } };
             undo.during(entry, || {
                 if made_folder {
                     let io = |source| FixError::Io { doing: "make", path: folder.clone(), source };
                     hands.make_folder(&folder).map_err(io)?;
                 }
-                hands.replace(&path, &after).map_err(|source| FixError::Io { doing: "write", path: path.clone(), source })
+                hands.replace(&path, &after).map_err(|source| FixError::Io {
+                    doing: "write",
+                    path: path.clone(),
+                    source,
+                })
             })
         }
         Fix::Reload { module, parameter, value } => {
             let path = parameter_file(root, module, parameter);
             let entry = match value_of(&path)? {
                 Some(now) if same(&now, value) => return Ok(false),
-                Some(now) => {
-                    Entry { fix: fix.clone(), before: Before::Value { before: now, after: value.clone() } }
-                }
+                Some(now) => Entry { fix: fix.clone(), before: Before::Value { before: now, after: value.clone() } },
                 // A run that was killed between unloading and loading.
                 None => undo.last_of(fix).cloned().ok_or_else(|| missing(&path))?,
             };
@@ -307,7 +308,10 @@ pub(super) fn not_in_use(root: &Path, module: &str) -> Result<(), FixError> {
     match users.as_deref() {
         Some("0") => Ok(()),
         Some(users) => Err(FixError::InUse { module: module.to_owned(), users: format!("{users} users") }),
-        None => Err(FixError::InUse { module: module.to_owned(), users: "it is part of the kernel, or does not say".to_owned() }),
+        None => Err(FixError::InUse {
+            module: module.to_owned(),
+            users: "it is part of the kernel, or does not say".to_owned(),
+        }),
     }
 }
 
@@ -384,6 +388,9 @@ mod tests {
             "# mine\noptions kvm-intel nested=0 ept=1\noptions kvm ignore_msrs=0 \\\n  report_ignored_msrs=0"
         );
         assert_eq!(merged(Some(mine), "kvm_amd", "nested", "1"), format!("{mine}\noptions kvm_amd nested=1\n"));
-        assert_eq!(merged(Some("options kvm ignore_msrs=Y\n"), "kvm", "ignore_msrs", "1"), "options kvm ignore_msrs=Y\n");
+        assert_eq!(
+            merged(Some("options kvm ignore_msrs=Y\n"), "kvm", "ignore_msrs", "1"),
+            "options kvm ignore_msrs=Y\n"
+        );
     }
 }

@@ -46,9 +46,8 @@ pub(super) fn processor(machine: &Machine, need: &Need) -> Vec<Finding> {
         (model, vendor) => format!("{model} ({vendor}), {} CPUs", cpu.count),
     };
     let mut findings = vec![match cpu.virtualisation() {
-        Some((flag, _)) => {
-            Finding::good("cpu.virtualisation", Area::Processor, format!("{name}: has {flag}")).known(LOOKED, Confidence::High)
-        }
+        Some((flag, _)) => Finding::good("cpu.virtualisation", Area::Processor, format!("{name}: has {flag}"))
+            .known(LOOKED, Confidence::High),
         None => no_virtualisation(&cpu, &name, need),
     }];
     if let Some((flag, _)) = cpu.virtualisation() {
@@ -90,7 +89,9 @@ fn no_virtualisation(cpu: &Cpu<'_>, name: &str, need: &Need) -> Finding {
     let other = if amd { "vmx" } else { "svm" };
     let inside = cpu.flags.contains("hypervisor");
     let seen = if inside {
-        format!("{name}: no `{flag}` among its flags, nor `{other}`; the flag `hypervisor` is there, so this machine is itself virtual")
+        format!(
+            "{name}: no `{flag}` among its flags, nor `{other}`; the flag `hypervisor` is there, so this machine is itself virtual"
+        )
     } else {
         format!("{name}: no `{flag}` among its flags, nor `{other}`")
     };
@@ -105,9 +106,15 @@ fn no_virtualisation(cpu: &Cpu<'_>, name: &str, need: &Need) -> Finding {
              offers it, or bare metal), or use a physical machine. Nothing on this machine itself can change it"
         )
     } else {
-        format!("switch {firmware} on in the firmware's setup and boot again; if it is not offered there, use another machine")
+        format!(
+            "switch {firmware} on in the firmware's setup and boot again; if it is not offered there, use another machine"
+        )
     };
-    let fix = if wants_esxi(need) { fix } else { format!("nothing for this lab, which has stand-in guests only. For real ESXi: {fix}") };
+    let fix = if wants_esxi(need) {
+        fix
+    } else {
+        format!("nothing for this lab, which has stand-in guests only. For real ESXi: {fix}")
+    };
     Finding::new("cpu.virtualisation", Area::Processor, level(need, Level::Error), seen, why)
         .advice(fix)
         .known(LOOKED, Confidence::High)
@@ -118,7 +125,11 @@ fn second_level(cpu: &Cpu<'_>, flag: &str, need: &Need) -> Option<Finding> {
     let pages = if flag == "vmx" { "ept" } else { "npt" };
     let has = cpu.flags.contains(pages) || cpu.vmx_flags.contains(pages);
     if has {
-        return Some(Finding::good("cpu.second_level", Area::Processor, format!("has {pages} (page tables of guests in hardware)")));
+        return Some(Finding::good(
+            "cpu.second_level",
+            Area::Processor,
+            format!("has {pages} (page tables of guests in hardware)"),
+        ));
     }
     Some(
         Finding::new(
@@ -224,7 +235,10 @@ fn module(machine: &Machine, need: &Need, virtualisation: Option<(&str, &str)>) 
         let why = format!("only kvm_intel and kvm_amd carry ESXi, and they need the processor's flag{pvm}");
         return Finding::new("kvm.module", Area::Kvm, level(need, Level::Error), seen, why)
             .advice("first the processor (above); no module can stand in for it")
-            .known("seen on a machine with kvm_pvm, where QEMU's own choice of KVM would have been wrong", Confidence::High);
+            .known(
+                "seen on a machine with kvm_pvm, where QEMU's own choice of KVM would have been wrong",
+                Confidence::High,
+            );
     };
     if is_loaded(machine, module) {
         let built_in = machine.kvm_modules.get(module).is_some_and(ModuleFacts::built_in);
@@ -314,16 +328,30 @@ fn parameter(machine: &Machine, need: &Need, wanted: &Parameter) -> Finding {
     let known = |finding: Finding| finding.known(wanted.source, wanted.confidence);
     let Some(facts) = machine.kvm_modules.get(wanted.module) else {
         let seen = format!("/sys/module/{} is not there, so {full} cannot be read", wanted.module);
-        return known(Finding::new(&id, Area::Kvm, Level::Note, seen, "nothing is known of it; that is not an error by itself"));
+        return known(Finding::new(
+            &id,
+            Area::Kvm,
+            Level::Note,
+            seen,
+            "nothing is known of it; that is not an error by itself",
+        ));
     };
     let Some(now) = facts.parameters.get(wanted.name) else {
         let kernel = machine.kernel.as_deref().unwrap_or("of unknown version");
         let seen = format!("{full} is absent: this kernel ({kernel}) has no such parameter");
-        return known(Finding::new(&id, Area::Kvm, Level::Note, seen, "older and newer kernels name their parameters differently; absent is not wrong"));
+        return known(Finding::new(
+            &id,
+            Area::Kvm,
+            Level::Note,
+            seen,
+            "older and newer kernels name their parameters differently; absent is not wrong",
+        ));
     };
     let Some(now) = now else {
         let seen = format!("{full} may not be read by this user");
-        return known(Finding::new(&id, Area::Kvm, Level::Note, seen, wanted.why).advice("run `lab doctor` as root to see it"));
+        return known(
+            Finding::new(&id, Area::Kvm, Level::Note, seen, wanted.why).advice("run `lab doctor` as root to see it"),
+        );
     };
     let set = configured(machine, wanted);
     let disagree = set.iter().find(|(_, value)| truth(value).is_some_and(|v| v != wanted.on));
@@ -334,8 +362,13 @@ fn parameter(machine: &Machine, need: &Need, wanted: &Parameter) -> Finding {
             known(Finding::new(&id, Area::Kvm, Level::Note, seen, wanted.why))
         }
         Some(_) => {
-            let mut finding =
-                known(Finding::new(&id, Area::Kvm, level(need, wanted.level), format!("{full} = {now}, wanted {value}"), wanted.why));
+            let mut finding = known(Finding::new(
+                &id,
+                Area::Kvm,
+                level(need, wanted.level),
+                format!("{full} = {now}, wanted {value}"),
+                wanted.why,
+            ));
             if finding.level == Level::Note && wanted.level != Level::Note {
                 return finding;
             }
@@ -370,12 +403,19 @@ fn right(
     let value = if wanted.on { "1" } else { "0" };
     if let Some((file, other)) = disagree {
         let seen = format!("{seen} now, but {file} says {}={other}", wanted.name);
-        return Finding::new(id, Area::Kvm, Level::Warning, seen, format!("the next load of the module may bring it back: {}", wanted.why))
-            .advice(format!("change that line of {file}; esxprep does not touch other people's files"))
-            .known(wanted.source, wanted.confidence);
+        return Finding::new(
+            id,
+            Area::Kvm,
+            Level::Warning,
+            seen,
+            format!("the next load of the module may bring it back: {}", wanted.why),
+        )
+        .advice(format!("change that line of {file}; esxprep does not touch other people's files"))
+        .known(wanted.source, wanted.confidence);
     }
     let on_cmdline = machine.cmdline.as_deref().is_some_and(|line| {
-        line.split_whitespace().any(|word| word.split_once('=').is_some_and(|(k, _)| k == format!("{}.{}", wanted.module, wanted.name)))
+        line.split_whitespace()
+            .any(|word| word.split_once('=').is_some_and(|(k, _)| k == format!("{}.{}", wanted.module, wanted.name)))
     });
     if wanted.by_default || on_cmdline || !set.is_empty() {
         let where_from = set.last().map(|(file, _)| format!(" (also in {file})")).unwrap_or_default();
