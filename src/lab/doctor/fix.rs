@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 use super::hands::Hands;
 use super::parse::{modprobe_options, truth};
 use super::undo::{Before, Entry, UndoFile};
@@ -113,6 +115,31 @@ pub struct Applied {
     pub fix: Fix,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Serialize for Applied {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (outcome, problem) = match &self.outcome {
+            Outcome::Done => ("done", None),
+            Outcome::AlreadySo => ("already_so", None),
+            Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        };
+        told(serializer, &self.fix, outcome, problem)
+    }
+}
+
+/// `{"fix": ..., "outcome": ..., "problem": ...}`.
+pub(super) fn told<S: Serializer>(
+    serializer: S,
+    fix: &Fix,
+    outcome: &str,
+    problem: Option<String>,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_struct("Told", 3)?;
+    object.serialize_field("fix", fix)?;
+    object.serialize_field("outcome", outcome)?;
+    object.serialize_field("problem", &problem)?;
+    object.end()
 }
 
 impl Fix {

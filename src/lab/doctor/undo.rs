@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Fix;
-use super::fix::{FixError, OUR_FILE, not_in_use, parameter_file, reload, same, text_of, value_of};
+use super::fix::{FixError, OUR_FILE, not_in_use, parameter_file, reload, same, text_of, told, value_of};
 use super::hands::{Hands, remove_draft, remove_file, replace_file};
 
 const FORMAT: u32 = 1;
@@ -44,7 +44,15 @@ pub(super) struct UndoFile {
     path: PathBuf,
     entries: Vec<Entry>,
     /// Its folder, locked.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for UndoFile {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread has just forked still shares the lock until it has become
+        // another program. A failure leaves what closing does.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Whether two fixes touch the same thing.
@@ -98,7 +106,7 @@ impl UndoFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(FixError::UndoFile { doing: "read", path: path.to_owned(), source }),
         };
-        Ok(Self { path: path.to_owned(), entries, _lock: lock })
+        Ok(Self { path: path.to_owned(), entries, lock })
     }
 
     /// The last entry for what this fix touches.
@@ -161,6 +169,18 @@ pub struct Undone {
     pub fix: Fix,
     /// What became of it.
     pub how: UndoneHow,
+}
+
+impl Serialize for Undone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (outcome, problem) = match &self.how {
+            UndoneHow::Restored => ("restored", None),
+            UndoneHow::AlreadySo => ("already_so", None),
+            UndoneHow::LeftAlone(why) => ("left_alone", Some(why.clone())),
+            UndoneHow::Failed(e) => ("failed", Some(e.to_string())),
+        };
+        told(serializer, &self.fix, outcome, problem)
+    }
 }
 
 /// Puts back everything in the undo file, the last first. Any number of times; without an undo file there is nothing

@@ -310,12 +310,25 @@ fn without_root_the_rest_is_done_and_said_before() {
         assert!(as_said, "{fix:?}: {outcome:?}");
     }
     assert_eq!(read(&tree, "sys/module/kvm/parameters/ignore_msrs"), "N\n");
+    let text = applied_text(&done);
+    assert!(text.contains("done        chattr +C /srv/lab\n") && text.contains("NOT DONE    write 1 to"), "{text}");
+    let value = serde_json::to_value(&done).unwrap();
+    assert_eq!(
+        value[0],
+        serde_json::json!({"fix": {"do": "no_cow", "folder": "/srv/lab"}, "outcome": "done", "problem": null})
+    );
+    assert_eq!(value[1]["problem"], "it takes root; run the same command as root");
     // What root fixed, a user cannot put back, and it stays in the undo file.
     hands.is_root = true;
     applied(&tree, &mut hands);
     hands.is_root = false;
     let undone = undo(tree.path(), &undo_file(&tree), &mut hands).unwrap();
     assert!(undone.iter().any(|u| matches!(u.how, UndoneHow::Failed(FixError::NotRoot))), "{undone:?}");
+    let text = undone_text(&undone);
+    assert!(
+        text.contains("taken back  chattr +C /srv/lab\n") && text.contains("NOT YET     unload kvm_intel"),
+        "{text}"
+    );
     hands.is_root = true;
     undo(tree.path(), &undo_file(&tree), &mut hands).unwrap();
     assert_eq!(read(&tree, "sys/module/kvm_intel/parameters/nested"), "N\n");
