@@ -53,7 +53,10 @@ pub(super) fn memory(machine: &Machine, need: &Need) -> Vec<Finding> {
         let (level, why) = if wanted > available.saturating_add(swap) {
             (Level::Error, format!("{} MiB too much: the kernel would kill a guest", wanted - available - swap))
         } else if wanted > available {
-            (Level::Warning, format!("{} MiB more than is available: guests would be swapped out and crawl", wanted - available))
+            (
+                Level::Warning,
+                format!("{} MiB more than is available: guests would be swapped out and crawl", wanted - available),
+            )
         } else if wanted > available / 10 * 9 {
             (Level::Warning, "little is left for everything else on this machine".to_owned())
         } else {
@@ -75,14 +78,16 @@ fn pages(machine: &Machine, need: &Need) -> Vec<Finding> {
     let mut findings = Vec::new();
     let text = machine.meminfo.as_deref().unwrap_or_default();
     if let (Some(count @ 1..), Some(kib)) = (meminfo(text, "HugePages_Total"), meminfo(text, "Hugepagesize")) {
-        findings.push(Finding::new(
-            "budget.hugepages",
-            Area::Budget,
-            Level::Note,
-            format!("{} MiB are set aside as huge pages ({count} x {kib} KiB)", count.saturating_mul(kib) / 1024),
-            "guests of esxprep do not use them, and nothing else can use that memory",
-        )
-        .advice("`sysctl vm.nr_hugepages=0` gives it back, if nobody else wants it"));
+        findings.push(
+            Finding::new(
+                "budget.hugepages",
+                Area::Budget,
+                Level::Note,
+                format!("{} MiB are set aside as huge pages ({count} x {kib} KiB)", count.saturating_mul(kib) / 1024),
+                "guests of esxprep do not use them, and nothing else can use that memory",
+            )
+            .advice("`sysctl vm.nr_hugepages=0` gives it back, if nobody else wants it"),
+        );
     }
     let thp = machine.thp.as_deref().and_then(|t| t.split_once('[')?.1.split_once(']')).map(|(chosen, _)| chosen);
     if let (Some("never"), false) = (thp, need.guests.is_empty()) {
@@ -112,14 +117,19 @@ pub(super) fn cpus(machine: &Machine, need: &Need) -> Vec<Finding> {
     let ratio = wanted as f64 / count as f64;
     let seen = format!("{} = {wanted} virtual CPUs on {count} ({ratio:.1} each)", terms(&list, |n| n.to_string()));
     let (level, why) = if ratio > 4.0 {
-        (Level::Warning, "guests wait for each other; time limits of installers and of ESXi's own services may be missed")
+        (
+            Level::Warning,
+            "guests wait for each other; time limits of installers and of ESXi's own services may be missed",
+        )
     } else if ratio > 1.0 {
         (Level::Note, "guests share CPUs: fine while they idle, slow while they install")
     } else {
         (Level::Ok, "")
     };
-    let mut findings = vec![Finding::new("budget.cpus", Area::Budget, level, seen, why)
-        .known("a rule of thumb; not measured with ESXi", Confidence::Low)];
+    let mut findings = vec![
+        Finding::new("budget.cpus", Area::Budget, level, seen, why)
+            .known("a rule of thumb; not measured with ESXi", Confidence::Low),
+    ];
     if let Some(last) = findings.last_mut().filter(|f| f.level == Level::Warning) {
         last.fix = Some("run fewer hosts at a time, or give them fewer CPUs (ESXi wants 2)".to_owned());
     }

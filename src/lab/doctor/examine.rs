@@ -75,7 +75,9 @@ pub fn accelerator(machine: &Machine) -> Accelerator {
         None => Accelerator {
             accel: "kvm",
             esxi: true,
-            because: format!("the processor has {flag}, {module} is loaded, /dev/kvm opens; whether nesting is on is not known"),
+            because: format!(
+                "the processor has {flag}, {module} is loaded, /dev/kvm opens; whether nesting is on is not known"
+            ),
         },
     }
 }

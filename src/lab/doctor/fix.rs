@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 use super::hands::Hands;
 use super::parse::{modprobe_options, truth};
 use super::undo::{Before, Entry, UndoFile};
@@ -113,6 +115,31 @@ pub struct Applied {
     pub fix: Fix,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Serialize for Applied {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (outcome, problem) = match &self.outcome {
+            Outcome::Done => ("done", None),
+            Outcome::AlreadySo => ("already_so", None),
+            Outcome::Failed(e) => ("failed", Some(e.to_string())),
+        };
+        told(serializer, &self.fix, outcome, problem)
+    }
+}
+
+/// `{"fix": ..., "outcome": ..., "problem": ...}`.
+pub(super) fn told<S: Serializer>(
+    serializer: S,
+    fix: &Fix,
+    outcome: &str,
+    problem: Option<String>,
+) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_struct("Told", 3)?;
+    object.serialize_field("fix", fix)?;
+    object.serialize_field("outcome", outcome)?;
+    object.serialize_field("problem", &problem)?;
+    object.end()
 }
 
 impl Fix {
@@ -249,23 +276,24 @@ fn one(root: &Path, undo: &mut UndoFile, fix: &Fix, hands: &mut dyn Hands) -> Re
             }
             let folder = path.parent().unwrap_or(root).to_owned();
             let made_folder = !folder.is_dir();
-            let entry =
-                Entry { fix: fix.clone(), before: Before::File { before, after: after.clone(), made_folder } };
+            let entry = Entry { fix: fix.clone(), before: Before::File { before, after: after.clone(), made_folder } };
             undo.during(entry, || {
                 if made_folder {
                     let io = |source| FixError::Io { doing: "make", path: folder.clone(), source };
                     hands.make_folder(&folder).map_err(io)?;
                 }
-                hands.replace(&path, &after).map_err(|source| FixError::Io { doing: "write", path: path.clone(), source })
+                hands.replace(&path, &after).map_err(|source| FixError::Io {
+                    doing: "write",
+                    path: path.clone(),
+                    source,
+                })
             })
         }
         Fix::Reload { module, parameter, value } => {
             let path = parameter_file(root, module, parameter);
             let entry = match value_of(&path)? {
                 Some(now) if same(&now, value) => return Ok(false),
-                Some(now) => {
-                    Entry { fix: fix.clone(), before: Before::Value { before: now, after: value.clone() } }
-                }
+                Some(now) => Entry { fix: fix.clone(), before: Before::Value { before: now, after: value.clone() } },
                 // A run that was killed between unloading and loading.
                 None => undo.last_of(fix).cloned().ok_or_else(|| missing(&path))?,
             };
@@ -307,7 +335,10 @@ pub(super) fn not_in_use(root: &Path, module: &str) -> Result<(), FixError> {
     match users.as_deref() {
         Some("0") => Ok(()),
         Some(users) => Err(FixError::InUse { module: module.to_owned(), users: format!("{users} users") }),
-        None => Err(FixError::InUse { module: module.to_owned(), users: "it is part of the kernel, or does not say".to_owned() }),
+        None => Err(FixError::InUse {
+            module: module.to_owned(),
+            users: "it is part of the kernel, or does not say".to_owned(),
+        }),
     }
 }
 
@@ -384,6 +415,9 @@ mod tests {
             "# mine\noptions kvm-intel nested=0 ept=1\noptions kvm ignore_msrs=0 \\\n  report_ignored_msrs=0"
         );
         assert_eq!(merged(Some(mine), "kvm_amd", "nested", "1"), format!("{mine}\noptions kvm_amd nested=1\n"));
-        assert_eq!(merged(Some("options kvm ignore_msrs=Y\n"), "kvm", "ignore_msrs", "1"), "options kvm ignore_msrs=Y\n");
+        assert_eq!(
+            merged(Some("options kvm ignore_msrs=Y\n"), "kvm", "ignore_msrs", "1"),
+            "options kvm ignore_msrs=Y\n"
+        );
     }
 }

@@ -14,7 +14,7 @@ use rustix::fs::{Access, IFlags, Mode, OFlags};
 
 use super::facts::tools;
 use super::machine::{DevKvm, FolderFacts, Holder, Machine, ModuleFacts, Said, Space};
-use super::parse::{listeners, mount_of};
+use super::parse::{has_learned, listeners, mount_of};
 
 /// How programs are asked.
 pub trait Commands {
@@ -50,9 +50,10 @@ impl Programs {
 
 impl Commands for Programs {
     fn find(&self, program: &str) -> Option<PathBuf> {
-        self.folders.iter().map(|folder| folder.join(program)).find(|file| {
-            fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-        })
+        self.folders
+            .iter()
+            .map(|folder| folder.join(program))
+            .find(|file| fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
     }
 
     fn ask(&self, program: &str, arguments: &[&str]) -> Said {
@@ -100,13 +101,17 @@ fn wait(mut child: Child, patience: Duration) -> Said {
     if status.success() { Said::Text(out) } else { Said::Failed(format!("{status}: {}", err.trim())) }
 }
 
+/// Pauses between looks at the bridges, milliseconds: uneven, so that machines that speak in turns do not look like one.
+const BETWEEN_FDBS: &[u64] = &[60, 90, 130, 170, 110];
+
 /// Takes every fact. `root` is `/` outside tests; `folder` is where the lab's files will be.
 pub fn gather(root: &Path, commands: &dyn Commands, folder: Option<&Path>) -> Machine {
     let read = |path: &str| read(&root.join(path));
     let mountinfo = read("proc/self/mountinfo");
     let (tcp, tcp6) = (read("proc/net/tcp"), read("proc/net/tcp6"));
     let wanted = [&tcp, &tcp6].into_iter().flatten().flat_map(|text| listeners(text)).map(|l| l.inode).collect();
-    Machine {
+    let fdb = commands.ask("bridge", &["-j", "fdb"]);
+    let mut machine = Machine {
         kernel: read("proc/sys/kernel/osrelease").map(|t| t.trim().to_owned()),
         os_release: read("etc/os-release").or_else(|| read("usr/lib/os-release")),
         cpuinfo: read("proc/cpuinfo"),
@@ -132,7 +137,8 @@ pub fn gather(root: &Path, commands: &dyn Commands, folder: Option<&Path>) -> Ma
         tcp6,
         unprivileged_ports: read("proc/sys/net/ipv4/ip_unprivileged_port_start"),
         links: commands.ask("ip", &["-j", "link"]),
-        fdb: commands.ask("bridge", &["-j", "fdb"]),
+        fdb_later: Vec::new(),
+        fdb,
         neighbours: commands.ask("ip", &["-j", "neigh"]),
         tun: root.join("dev/net/tun").exists(),
         ovs_module: root.join("sys/module/openvswitch").is_dir(),
@@ -142,7 +148,14 @@ pub fn gather(root: &Path, commands: &dyn Commands, folder: Option<&Path>) -> Ma
             .iter()
             .filter_map(|tool| Some((tool.program.to_owned(), commands.find(tool.program)?)))
             .collect(),
+    };
+    if machine.fdb.text().is_some_and(has_learned) {
+        for pause in BETWEEN_FDBS {
+            thread::sleep(Duration::from_millis(*pause));
+            machine.fdb_later.push(commands.ask("bridge", &["-j", "fdb"]));
+        }
     }
+    machine
 }
 
 /// A file's text; files of /proc and /sys say no size, so they are read to the end.

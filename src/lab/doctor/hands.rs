@@ -112,6 +112,11 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Removes what a killed run left beside the file.
+pub(super) fn remove_draft(path: &Path) -> io::Result<()> {
+    remove_one(&draft(path))
+}
+
 fn remove_one(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),

@@ -58,6 +58,9 @@ pub struct Machine {
     pub links: Said,
     /// `bridge -j fdb`.
     pub fdb: Said,
+    /// `bridge -j fdb` some more times within a second, asked only where a bridge has learned something: a MAC that
+    /// moves between ports meanwhile is two machines.
+    pub fdb_later: Vec<Said>,
     /// `ip -j neigh`.
     pub neighbours: Said,
     /// Whether `/dev/net/tun` is there.

@@ -13,6 +13,7 @@ mod hands;
 mod kvm;
 mod machine;
 mod network;
+mod parameters;
 mod parse;
 mod qemu;
 mod render;
@@ -30,7 +31,7 @@ pub use gather::{Commands, Programs, gather};
 pub use hands::{Hands, RealHands};
 pub use machine::{DevKvm, FolderFacts, Holder, Machine, ModuleFacts, Said, Space};
 pub use parse::QemuVersion;
-pub use render::{human, json};
+pub use render::{applied_text, human, json, undone_text};
 pub use undo::{Undone, UndoneHow, undo};
 
 /// What a lab wants of the machine. Everything empty asks about the machine alone.
@@ -295,6 +296,11 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many of each level.
     pub totals: Totals,
+}
+
+/// Looks at this machine and says what is found. `folder` is where the lab's files will be.
+pub fn diagnose(need: &Need, folder: Option<&std::path::Path>) -> Report {
+    report(&gather(std::path::Path::new("/"), &Programs::default(), folder), need)
 }
 
 impl Report {

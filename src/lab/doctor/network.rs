@@ -47,8 +47,14 @@ pub(super) fn networks(machine: &Machine, need: &Need) -> Vec<Finding> {
     }];
     if !machine.tun {
         findings.push(
-            Finding::new("network.tun", Area::Network, Level::Error, "there is no /dev/net/tun", "taps are made through it")
-                .advice("`modprobe tun` as root; in a container, pass the device in"),
+            Finding::new(
+                "network.tun",
+                Area::Network,
+                Level::Error,
+                "there is no /dev/net/tun",
+                "taps are made through it",
+            )
+            .advice("`modprobe tun` as root; in a container, pass the device in"),
         );
     }
     if wanted.contains(&NetworkKind::Ovs) && !machine.ovs_module {
@@ -79,8 +85,14 @@ fn list<T: serde::de::DeserializeOwned>(said: &Said, command: &str, findings: &m
         Said::NotAsked => return Vec::new(),
     };
     findings.push(
-        Finding::new("network.not_seen", Area::Network, Level::Note, problem, "equal MACs on this machine's bridges cannot be seen")
-            .advice("install iproute2 (4.15 or later for its JSON)"),
+        Finding::new(
+            "network.not_seen",
+            Area::Network,
+            Level::Note,
+            problem,
+            "equal MACs on this machine's bridges cannot be seen",
+        )
+        .advice("install iproute2 (4.15 or later for its JSON)"),
     );
     Vec::new()
 }
@@ -94,11 +106,22 @@ pub(super) fn macs(machine: &Machine, need: &Need) -> Vec<Finding> {
     let before = findings.len();
     findings.extend(wanted_twice(need));
     findings.extend(taken(need, &links, &fdb, &neighbours));
-    findings.extend(two_ports(&fdb));
+    // The first look's problem, if any, is said already.
+    let later: Vec<FdbEntry> =
+        machine.fdb_later.iter().flat_map(|said| list(said, "bridge -j fdb", &mut Vec::new())).collect();
+    findings.extend(two_ports(&fdb, &later));
     findings.extend(two_addresses(&neighbours));
     if findings.len() == before && before == 0 {
-        let wanted = if need.macs.is_empty() { String::new() } else { format!("; none of the {} wanted is in use", need.macs.len()) };
-        findings.push(Finding::good("network.macs", Area::Network, format!("no equal MACs on bridges or among neighbours{wanted}")));
+        let wanted = if need.macs.is_empty() {
+            String::new()
+        } else {
+            format!("; none of the {} wanted is in use", need.macs.len())
+        };
+        findings.push(Finding::good(
+            "network.macs",
+            Area::Network,
+            format!("no equal MACs on bridges or among neighbours{wanted}"),
+        ));
     }
     findings
 }
@@ -153,14 +176,19 @@ fn taken(need: &Need, links: &[Link], fdb: &[FdbEntry], neighbours: &[Neighbour]
         let Some(address) = mac(&wanted.mac) else { continue };
         let is = |text: &str| mac(text).is_some_and(|m| m == address);
         // A tap has a MAC of its own, so an interface with this one is no guest of ours.
-        let own: Vec<&str> = links.iter().filter(|l| l.address.as_deref().is_some_and(is)).map(|l| l.ifname.as_str()).collect();
+        let own: Vec<&str> =
+            links.iter().filter(|l| l.address.as_deref().is_some_and(is)).map(|l| l.ifname.as_str()).collect();
         if !own.is_empty() {
             findings.push(
                 Finding::new(
                     "network.mac_taken",
                     Area::Network,
                     Level::Error,
-                    format!("{address}, wanted for {}, is the MAC of this machine's own {}", wanted.owner, own.join(" and ")),
+                    format!(
+                        "{address}, wanted for {}, is the MAC of this machine's own {}",
+                        wanted.owner,
+                        own.join(" and ")
+                    ),
                     "two machines with one MAC on a network take each other's frames",
                 )
                 .advice("leave `mac:` out, and the NIC gets one of its own")
@@ -169,9 +197,11 @@ fn taken(need: &Need, links: &[Link], fdb: &[FdbEntry], neighbours: &[Neighbour]
             continue;
         }
         let mut places: BTreeSet<String> = BTreeSet::new();
-        places.extend(fdb.iter().filter(|e| e.master.is_some() && is(&e.mac)).map(|e| {
-            format!("port {} of {}", e.ifname, e.master.as_deref().unwrap_or_default())
-        }));
+        places.extend(
+            fdb.iter()
+                .filter(|e| e.master.is_some() && is(&e.mac))
+                .map(|e| format!("port {} of {}", e.ifname, e.master.as_deref().unwrap_or_default())),
+        );
         let seen = neighbours.iter().filter(|n| n.lladdr.as_deref().is_some_and(is));
         places.extend(seen.map(|n| format!("neighbour {} on {}", n.dst, n.dev)));
         if !places.is_empty() {
@@ -192,11 +222,11 @@ fn taken(need: &Need, links: &[Link], fdb: &[FdbEntry], neighbours: &[Neighbour]
     findings
 }
 
-/// One MAC on two ports of one bridge. The kernel keeps one learned port a MAC and VLAN, so what shows is a MAC that is
-/// learned on one port and belongs to another, or differs by VLAN.
-fn two_ports(fdb: &[FdbEntry]) -> Vec<Finding> {
+/// One MAC on two ports of one bridge. The kernel keeps one port a MAC and VLAN, so what shows is a MAC that moved
+/// between two looks, or that differs by VLAN.
+fn two_ports(fdb: &[FdbEntry], later: &[FdbEntry]) -> Vec<Finding> {
     let mut seen: BTreeMap<(&str, String), BTreeMap<&str, BTreeSet<Option<u32>>>> = BTreeMap::new();
-    for entry in fdb {
+    for entry in fdb.iter().chain(later) {
         let (Some(bridge), Some(address)) = (entry.master.as_deref(), mac(&entry.mac)) else { continue };
         if is_multicast(&address) {
             continue;
@@ -210,7 +240,8 @@ fn two_ports(fdb: &[FdbEntry]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for ((bridge, address), ports) in seen.into_iter().filter(|(_, ports)| ports.len() > 1) {
         let apart = ports.values().all(|v| !v.contains(&None))
-            && ports.values().map(BTreeSet::len).sum::<usize>() == ports.values().flatten().collect::<BTreeSet<_>>().len();
+            && ports.values().map(BTreeSet::len).sum::<usize>()
+                == ports.values().flatten().collect::<BTreeSet<_>>().len();
         let names: Vec<&str> = ports.keys().copied().collect();
         findings.push(
             Finding::new(
@@ -261,7 +292,9 @@ fn holder(machine: &Machine, listener: &Listener) -> String {
             let names: Vec<String> = holders.iter().map(|h| format!("{} (process {})", h.name, h.pid)).collect();
             names.join(", ")
         }
-        _ if machine.uid == 0 => format!("a process of user {} in another namespace, or the kernel itself", listener.uid),
+        _ if machine.uid == 0 => {
+            format!("a process of user {} in another namespace, or the kernel itself", listener.uid)
+        }
         _ => format!("a process of user {} (root can see which)", listener.uid),
     }
 }
@@ -285,18 +318,37 @@ pub(super) fn ports(machine: &Machine, need: &Need) -> Vec<Finding> {
         let purpose = purposes.join(" and ");
         if purposes.len() > 1 {
             findings.push(
-                Finding::new("ports.wanted_twice", Area::Ports, Level::Error, format!("port {port} is wanted for {purpose}"), "one port, one listener")
-                    .advice("give them different ports, or leave the port out and a free one is chosen"),
+                Finding::new(
+                    "ports.wanted_twice",
+                    Area::Ports,
+                    Level::Error,
+                    format!("port {port} is wanted for {purpose}"),
+                    "one port, one listener",
+                )
+                .advice("give them different ports, or leave the port out and a free one is chosen"),
             );
         }
         for listener in listening.iter().filter(|l| l.port == port) {
-            let held = format!("port {port} ({purpose}) on {} is held by {}", listener.address, holder(machine, listener));
+            let held =
+                format!("port {port} ({purpose}) on {} is held by {}", listener.address, holder(machine, listener));
             findings.push(if listener.blocks_loopback() {
-                Finding::new("ports.held", Area::Ports, Level::Error, held, "QEMU would say no more than \"Could not set up host forwarding rule\"")
-                    .advice("stop it, or take another port")
-                    .known("QEMU's message as reported by users of several launchers", Confidence::High)
+                Finding::new(
+                    "ports.held",
+                    Area::Ports,
+                    Level::Error,
+                    held,
+                    "QEMU would say no more than \"Could not set up host forwarding rule\"",
+                )
+                .advice("stop it, or take another port")
+                .known("QEMU's message as reported by users of several launchers", Confidence::High)
             } else {
-                Finding::new("ports.held_elsewhere", Area::Ports, Level::Note, held, "forwards listen on 127.0.0.1, which is another address")
+                Finding::new(
+                    "ports.held_elsewhere",
+                    Area::Ports,
+                    Level::Note,
+                    held,
+                    "forwards listen on 127.0.0.1, which is another address",
+                )
             });
         }
         if port < first_free && !may(machine, CAP_NET_BIND_SERVICE) {
@@ -320,8 +372,14 @@ pub(super) fn ports(machine: &Machine, need: &Need) -> Vec<Finding> {
     }
     if texts.is_empty() {
         findings.push(
-            Finding::new("ports.not_seen", Area::Ports, Level::Warning, "/proc/net/tcp cannot be read", "who holds which port is not known")
-                .advice("mount /proc"),
+            Finding::new(
+                "ports.not_seen",
+                Area::Ports,
+                Level::Warning,
+                "/proc/net/tcp cannot be read",
+                "who holds which port is not known",
+            )
+            .advice("mount /proc"),
         );
     } else if !free.is_empty() {
         findings.push(Finding::good("ports.free", Area::Ports, format!("free: {}", free.join(", "))));

@@ -301,6 +301,12 @@ pub(super) fn json_list<T: serde::de::DeserializeOwned>(text: &str) -> Result<Ve
     serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
+/// Whether a bridge has learned a MAC: an entry with a bridge that is not permanent.
+pub(super) fn has_learned(fdb: &str) -> bool {
+    let list: Vec<FdbEntry> = json_list(fdb).unwrap_or_default();
+    list.iter().any(|e| e.master.is_some() && e.state.as_deref() != Some("permanent"))
+}
+
 /// `KEY=value` of os-release.
 pub(super) fn os_release(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k, v.trim_matches('"'))).collect()

@@ -15,8 +15,14 @@ pub(super) fn version(machine: &Machine, need: &Need) -> Vec<Finding> {
         Said::Missing | Said::NotAsked => return Vec::new(),
         Said::Failed(why) => {
             return vec![
-                Finding::new("qemu.version", Area::Qemu, Level::Error, format!("qemu-system-x86_64 --version failed: {why}"), "no guest can start")
-                    .advice("install the package again; the message names what is missing"),
+                Finding::new(
+                    "qemu.version",
+                    Area::Qemu,
+                    Level::Error,
+                    format!("qemu-system-x86_64 --version failed: {why}"),
+                    "no guest can start",
+                )
+                .advice("install the package again; the message names what is missing"),
             ];
         }
     };
@@ -101,9 +107,11 @@ fn wanted(tool: &Tool, machine: &Machine, need: &Need) -> bool {
         When::Always => true,
         When::Iso => need.builds_iso,
         When::Network(kind) => need.networks.contains(&kind),
-        When::Xfs => machine.folder.as_ref().zip(machine.mountinfo.as_deref()).is_some_and(|(folder, mounts)| {
-            mount_of(mounts, &folder.existing).is_some_and(|m| m.kind == "xfs")
-        }),
+        When::Xfs => machine
+            .folder
+            .as_ref()
+            .zip(machine.mountinfo.as_deref())
+            .is_some_and(|(folder, mounts)| mount_of(mounts, &folder.existing).is_some_and(|m| m.kind == "xfs")),
         // Findings that need it say so themselves.
         When::Fix => false,
     }
@@ -147,7 +155,10 @@ pub(super) fn programs(machine: &Machine, need: &Need) -> Vec<Finding> {
         findings.push(
             Finding::new("tools.missing", Area::Tools, level, format!("{} is not installed", tool.program), why)
                 .advice(fix)
-                .known("package names: Debian's as seen on Debian 12, others from their package lists", Confidence::Medium),
+                .known(
+                    "package names: Debian's as seen on Debian 12, others from their package lists",
+                    Confidence::Medium,
+                ),
         );
     }
     if !there.is_empty() {

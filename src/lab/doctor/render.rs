@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Accelerator, Area, Finding, Level, Report};
+use super::{Accelerator, Applied, Area, Finding, Level, Outcome, Report, Undone, UndoneHow};
 
 /// As wide as a level's word.
 const LEVEL_WIDTH: usize = 9;
@@ -79,6 +79,38 @@ fn totals(report: &Report) -> String {
             count(n, "of them", "of them")
         ),
     }
+}
+
+/// What `--fix` did, a line each.
+pub fn applied_text(applied: &[Applied]) -> String {
+    let mut out = String::new();
+    for Applied { fix, outcome } in applied {
+        let words = fix.words();
+        let _ = match outcome {
+            Outcome::Done => writeln!(out, "done        {words}"),
+            Outcome::AlreadySo => writeln!(out, "already so  {words}"),
+            Outcome::Failed(e) => writeln!(out, "NOT DONE    {words}: {e}"),
+        };
+    }
+    out
+}
+
+/// What `--undo` did, a line each.
+pub fn undone_text(undone: &[Undone]) -> String {
+    if undone.is_empty() {
+        return "There is nothing to take back.\n".to_owned();
+    }
+    let mut out = String::new();
+    for Undone { fix, how } in undone {
+        let words = fix.words();
+        let _ = match how {
+            UndoneHow::Restored => writeln!(out, "taken back  {words}"),
+            UndoneHow::AlreadySo => writeln!(out, "was so      {words}: nothing to take back"),
+            UndoneHow::LeftAlone(why) => writeln!(out, "left        {words}: {why}"),
+            UndoneHow::Failed(e) => writeln!(out, "NOT YET     {words}: {e}"),
+        };
+    }
+    out
 }
 
 /// Breaks a text at spaces; the first line begins with `first`, the others with `rest`.

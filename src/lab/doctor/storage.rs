@@ -16,7 +16,11 @@ pub(super) fn bytes(n: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 || value.fract() < 0.05 { format!("{value:.0} {}", UNITS[unit]) } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 || value.fract() < 0.05 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// Room and file system. Says nothing when no folder was asked for.
@@ -169,7 +173,9 @@ fn btrfs(folder: &FolderFacts, mount: &Mount) -> Finding {
         return finding.advice(format!("`chattr +C {path}`, now that it is empty"));
     }
     let words = if folder.exists {
-        format!("{path} is not empty, and files in it keep what they have: `chattr +C` a new folder and move the disks into it")
+        format!(
+            "{path} is not empty, and files in it keep what they have: `chattr +C` a new folder and move the disks into it"
+        )
     } else {
         format!("`mkdir -p {path} && chattr +C {path}` before the lab's first disk is made")
     };

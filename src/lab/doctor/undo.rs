@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Fix;
-use super::fix::{FixError, OUR_FILE, not_in_use, parameter_file, reload, same, text_of, value_of};
-use super::hands::{Hands, remove_file, replace_file};
+use super::fix::{FixError, OUR_FILE, not_in_use, parameter_file, reload, same, text_of, told, value_of};
+use super::hands::{Hands, remove_draft, remove_file, replace_file};
 
 const FORMAT: u32 = 1;
 
@@ -44,7 +44,15 @@ pub(super) struct UndoFile {
     path: PathBuf,
     entries: Vec<Entry>,
     /// Its folder, locked.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for UndoFile {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread has just forked still shares the lock until it has become
+        // another program. A failure leaves what closing does.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Whether two fixes touch the same thing.
@@ -88,14 +96,17 @@ impl UndoFile {
                 let damaged = |problem: String| FixError::Damaged { path: path.to_owned(), problem };
                 let contents: Contents = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
                 if contents.format != FORMAT {
-                    return Err(damaged(format!("its format is {}, and this version writes {FORMAT}", contents.format)));
+                    return Err(damaged(format!(
+                        "its format is {}, and this version writes {FORMAT}",
+                        contents.format
+                    )));
                 }
                 contents.entries
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(FixError::UndoFile { doing: "read", path: path.to_owned(), source }),
         };
-        Ok(Self { path: path.to_owned(), entries, _lock: lock })
+        Ok(Self { path: path.to_owned(), entries, lock })
     }
 
     /// The last entry for what this fix touches.
@@ -105,12 +116,17 @@ impl UndoFile {
 
     /// Writes the entry down, then makes the change. The entry of a change that failed stays: it may have been made in
     /// part, and undoing one that was not made finds all as it was.
-    pub fn during(&mut self, mut entry: Entry, change: impl FnOnce() -> Result<(), FixError>) -> Result<bool, FixError> {
+    pub fn during(
+        &mut self,
+        mut entry: Entry,
+        change: impl FnOnce() -> Result<(), FixError>,
+    ) -> Result<bool, FixError> {
         // An entry whose "before" is what is there now was never carried out: a run was killed between the two.
         let last = self.entries.iter().rposition(|e| same_target(&e.fix, &entry.fix));
         if let Some(at) = last.filter(|at| same_before(&self.entries[*at].before, &entry.before)) {
             let stale = self.entries.remove(at);
-            if let (Before::File { made_folder: old, .. }, Before::File { made_folder, .. }) = (stale.before, &mut entry.before)
+            if let (Before::File { made_folder: old, .. }, Before::File { made_folder, .. }) =
+                (stale.before, &mut entry.before)
             {
                 *made_folder |= old;
             }
@@ -155,6 +171,18 @@ pub struct Undone {
     pub how: UndoneHow,
 }
 
+impl Serialize for Undone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (outcome, problem) = match &self.how {
+            UndoneHow::Restored => ("restored", None),
+            UndoneHow::AlreadySo => ("already_so", None),
+            UndoneHow::LeftAlone(why) => ("left_alone", Some(why.clone())),
+            UndoneHow::Failed(e) => ("failed", Some(e.to_string())),
+        };
+        told(serializer, &self.fix, outcome, problem)
+    }
+}
+
 /// Puts back everything in the undo file, the last first. Any number of times; without an undo file there is nothing
 /// to do.
 ///
@@ -162,7 +190,9 @@ pub struct Undone {
 /// Where the undo file cannot be read or written. What fails by itself is in the list.
 pub fn undo(root: &Path, undo_file: &Path, hands: &mut dyn Hands) -> Result<Vec<Undone>, FixError> {
     if !undo_file.exists() {
-        return Ok(Vec::new());
+        // A run that was killed while it wrote its first entry changed nothing.
+        let io = |source| FixError::UndoFile { doing: "clear up beside", path: undo_file.to_owned(), source };
+        return remove_draft(undo_file).map(|()| Vec::new()).map_err(io);
     }
     let mut undo = UndoFile::open(undo_file)?;
     let mut undone = Vec::new();
@@ -248,6 +278,7 @@ fn file_back(
         let path = path.clone();
         move |source| FixError::Io { doing, path, source }
     };
+    remove_draft(&path).map_err(io("clear up beside"))?;
     let now = text_of(&path)?;
     let mut how = UndoneHow::Restored;
     match (&now, before) {

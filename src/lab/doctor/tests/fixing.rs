@@ -58,7 +58,8 @@ impl FakeHands {
                 fs::rename(modules.join(module), shelf.join(module)).map_err(|e| format!("FATAL: {e}"))
             }
             [module, option] => {
-                fs::rename(self.root.join("shelf").join(module), modules.join(module)).map_err(|e| format!("FATAL: {e}"))?;
+                fs::rename(self.root.join("shelf").join(module), modules.join(module))
+                    .map_err(|e| format!("FATAL: {e}"))?;
                 let (name, value) = option.split_once('=').unwrap();
                 fs::write(modules.join(module).join("parameters").join(name), kernel(value)).unwrap();
                 Ok(())
@@ -214,13 +215,20 @@ fn killed_at_any_moment_of_fix_it_can_go_back_or_on() {
                 let tree = bad();
                 let before = snapshot(tree.path());
                 let mut hands = FakeHands::new(&tree);
-                if after { hands.die_after = Some(act) } else { hands.die_before = Some(act) }
+                if after {
+                    hands.die_after = Some(act)
+                } else {
+                    hands.die_before = Some(act)
+                }
                 let killed = catch_unwind(AssertUnwindSafe(|| applied(&tree, &mut hands)));
                 assert!(killed.is_err(), "act {act} was never reached");
                 (hands.die_before, hands.die_after) = (None, None);
                 if go_on {
                     let done = applied(&tree, &mut hands);
-                    assert!(!done.iter().any(|a| matches!(a.outcome, Outcome::Failed(_))), "act {act}, {after}: {done:#?}");
+                    assert!(
+                        !done.iter().any(|a| matches!(a.outcome, Outcome::Failed(_))),
+                        "act {act}, {after}: {done:#?}"
+                    );
                     assert_eq!(read(&tree, "sys/module/kvm_intel/parameters/nested"), "Y\n");
                     assert!(read(&tree, OUR_FILE).contains("nested=1"));
                 }
@@ -247,7 +255,11 @@ fn killed_at_any_moment_of_undo_it_goes_on() {
             let mut hands = FakeHands::new(&tree);
             applied(&tree, &mut hands);
             hands.acts = 0;
-            if after { hands.die_after = Some(act) } else { hands.die_before = Some(act) }
+            if after {
+                hands.die_after = Some(act)
+            } else {
+                hands.die_before = Some(act)
+            }
             let killed = catch_unwind(AssertUnwindSafe(|| undo(tree.path(), &undo_file(&tree), &mut hands).unwrap()));
             reached = killed.is_err();
             (hands.die_before, hands.die_after) = (None, None);
@@ -284,7 +296,10 @@ fn without_root_the_rest_is_done_and_said_before() {
     let said = announce(&all, false);
     let (now, left) = said.split_once("Takes root").unwrap();
     assert!(now.contains("chattr +C /srv/lab") && !now.contains("ignore_msrs"), "{said}");
-    assert!(left.contains("write 1 to /sys/module/kvm/parameters/ignore_msrs") && left.contains("unload kvm_intel"), "{said}");
+    assert!(
+        left.contains("write 1 to /sys/module/kvm/parameters/ignore_msrs") && left.contains("unload kvm_intel"),
+        "{said}"
+    );
     assert!(!announce(&all, true).contains("Takes root"));
     let done = apply(tree.path(), &undo_file(&tree), &all, &mut hands).unwrap();
     for Applied { fix, outcome } in &done {
@@ -295,12 +310,25 @@ fn without_root_the_rest_is_done_and_said_before() {
         assert!(as_said, "{fix:?}: {outcome:?}");
     }
     assert_eq!(read(&tree, "sys/module/kvm/parameters/ignore_msrs"), "N\n");
+    let text = applied_text(&done);
+    assert!(text.contains("done        chattr +C /srv/lab\n") && text.contains("NOT DONE    write 1 to"), "{text}");
+    let value = serde_json::to_value(&done).unwrap();
+    assert_eq!(
+        value[0],
+        serde_json::json!({"fix": {"do": "no_cow", "folder": "/srv/lab"}, "outcome": "done", "problem": null})
+    );
+    assert_eq!(value[1]["problem"], "it takes root; run the same command as root");
     // What root fixed, a user cannot put back, and it stays in the undo file.
     hands.is_root = true;
     applied(&tree, &mut hands);
     hands.is_root = false;
     let undone = undo(tree.path(), &undo_file(&tree), &mut hands).unwrap();
     assert!(undone.iter().any(|u| matches!(u.how, UndoneHow::Failed(FixError::NotRoot))), "{undone:?}");
+    let text = undone_text(&undone);
+    assert!(
+        text.contains("taken back  chattr +C /srv/lab\n") && text.contains("NOT YET     unload kvm_intel"),
+        "{text}"
+    );
     hands.is_root = true;
     undo(tree.path(), &undo_file(&tree), &mut hands).unwrap();
     assert_eq!(read(&tree, "sys/module/kvm_intel/parameters/nested"), "N\n");
@@ -315,7 +343,10 @@ fn a_module_that_got_users_meanwhile_is_not_touched() {
     tree.put("sys/module/kvm_intel/refcnt", "2\n");
     let done = apply(tree.path(), &undo_file(&tree), &all, &mut hands).unwrap();
     let reload = done.iter().find(|a| matches!(a.fix, Fix::Reload { .. })).unwrap();
-    assert!(matches!(&reload.outcome, Outcome::Failed(FixError::InUse { users, .. }) if users == "2 users"), "{reload:?}");
+    assert!(
+        matches!(&reload.outcome, Outcome::Failed(FixError::InUse { users, .. }) if users == "2 users"),
+        "{reload:?}"
+    );
     assert_eq!(read(&tree, "sys/module/kvm_intel/parameters/nested"), "N\n");
     // Undo waits for the users too, and is finished later.
     tree.put("sys/module/kvm_intel/refcnt", "0\n");
@@ -353,7 +384,10 @@ fn a_kernel_that_keeps_its_value_is_found_out() {
     hands.stubborn = true;
     let done = applied(&tree, &mut hands);
     let parameter = done.iter().find(|a| matches!(a.fix, Fix::Parameter { .. })).unwrap();
-    assert!(matches!(&parameter.outcome, Outcome::Failed(FixError::NotTaken { now, .. }) if now == "N"), "{parameter:?}");
+    assert!(
+        matches!(&parameter.outcome, Outcome::Failed(FixError::NotTaken { now, .. }) if now == "N"),
+        "{parameter:?}"
+    );
 }
 
 #[test]
@@ -400,4 +434,24 @@ fn a_link_in_place_of_our_file_is_refused() {
     let done = applied(&tree, &mut FakeHands::new(&tree));
     assert!(done.iter().any(|a| matches!(a.outcome, Outcome::Failed(FixError::Link { .. }))), "{done:#?}");
     assert_eq!(read(&tree, "etc/modprobe.d/others.conf"), "# theirs\n");
+}
+
+#[test]
+fn half_written_files_of_a_killed_run_go_too() {
+    let tree = bad();
+    let before = snapshot(tree.path());
+    // Killed while the first entry was written.
+    tree.put("state/.doctor-undo.json.new", "{\"form");
+    let mut hands = FakeHands::new(&tree);
+    assert!(undo(tree.path(), &undo_file(&tree), &mut hands).unwrap().is_empty());
+    assert_eq!(snapshot(tree.path()), before);
+    // Killed while our file was written: the entry is there, and the file is not.
+    let modprobe: Vec<Fix> = wanted(&tree).into_iter().filter(|f| matches!(f, Fix::Modprobe { .. })).take(1).collect();
+    hands.die_after = Some(0);
+    let killed = catch_unwind(AssertUnwindSafe(|| apply(tree.path(), &undo_file(&tree), &modprobe, &mut hands)));
+    assert!(killed.is_err(), "the folder was made, the file was not");
+    tree.put("etc/modprobe.d/.esxprep.conf.new", "opti");
+    hands.die_after = None;
+    undo(tree.path(), &undo_file(&tree), &mut hands).unwrap();
+    assert_eq!(snapshot(tree.path()), before);
 }

@@ -10,7 +10,15 @@ fn intel_that_has_all_is_found_fit() {
     assert_eq!(report.totals.errors, 0, "{report:#?}");
     assert!(report.accelerator.esxi);
     assert_eq!(report.accelerator.accel, "kvm");
-    for id in ["cpu.virtualisation", "cpu.second_level", "kvm.module", "kvm.device", "kvm.nested", "kvm.ept", "kvm.ignore_msrs"] {
+    for id in [
+        "cpu.virtualisation",
+        "cpu.second_level",
+        "kvm.module",
+        "kvm.device",
+        "kvm.nested",
+        "kvm.ept",
+        "kvm.ignore_msrs",
+    ] {
         assert_eq!(only(&report.findings, id).level, Level::Ok, "{id}");
     }
     assert!(fixes(&report.findings).is_empty());
@@ -159,7 +167,11 @@ fn a_module_built_in_is_told_by_the_command_line() {
     assert!(nested.fix.as_ref().unwrap().contains("kvm_intel.nested=1 to the kernel's command line"), "{nested:?}");
     assert_eq!(only(&findings, "kvm.ignore_msrs").fixes.len(), 1, "the live value alone");
     tree.put("sys/module/kvm/parameters/ignore_msrs", "Y\n");
-    assert_eq!(only(&examine(&tree.machine(), &two_hosts()), "kvm.ignore_msrs").level, Level::Note, "forgotten at boot");
+    assert_eq!(
+        only(&examine(&tree.machine(), &two_hosts()), "kvm.ignore_msrs").level,
+        Level::Note,
+        "forgotten at boot"
+    );
     tree.put("proc/cmdline", "root=/dev/vda kvm.ignore_msrs=1 quiet\n");
     assert_eq!(only(&examine(&tree.machine(), &two_hosts()), "kvm.ignore_msrs").level, Level::Ok);
 }
@@ -186,7 +198,10 @@ fn what_nothing_sets_for_later_boots_is_noted() {
     let findings = examine(&tree.machine(), &two_hosts());
     let msrs = only(&findings, "kvm.ignore_msrs");
     assert_eq!(msrs.level, Level::Note);
-    assert_eq!(msrs.fixes, [Fix::Modprobe { module: "kvm".into(), parameter: "ignore_msrs".into(), value: "1".into() }]);
+    assert_eq!(
+        msrs.fixes,
+        [Fix::Modprobe { module: "kvm".into(), parameter: "ignore_msrs".into(), value: "1".into() }]
+    );
     assert_eq!(only(&findings, "kvm.nested").level, Level::Ok, "that is what kernels do by themselves");
 }
 
@@ -236,7 +251,10 @@ fn ept_is_found_in_either_line() {
 #[test]
 fn versions_are_numbers() {
     let parse = |text: &str| QemuVersion::parse(text).map(|v| (v.major, v.minor, v.micro));
-    assert_eq!(parse("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\nCopyright"), Some((10, 0, 2)));
+    assert_eq!(
+        parse("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\nCopyright"),
+        Some((10, 0, 2))
+    );
     assert_eq!(parse("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"), Some((7, 2, 22)));
     assert_eq!(parse("QEMU emulator version 9.0.50 (v9.0.0-1234-gdeadbeef)"), Some((9, 0, 50)));
     assert_eq!(parse("QEMU emulator version 10.1.0-rc2"), Some((10, 1, 0)));
@@ -308,11 +326,17 @@ fn missing_programs_come_with_their_package() {
         findings.map(|f| (f.seen, f.level, f.fix.unwrap())).collect()
     };
     let line = |program: &str, fix: &str| (format!("{program} is not installed"), Level::Error, fix.to_owned());
-    assert_eq!(missing(&need, &tree), [line("qemu-img", "`apt install qemu-utils`"), line("xorriso", "`apt install xorriso`")]);
+    assert_eq!(
+        missing(&need, &tree),
+        [line("qemu-img", "`apt install qemu-utils`"), line("xorriso", "`apt install xorriso`")]
+    );
     tree.put("etc/os-release", "NAME=\"Rocky Linux\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n");
     need.builds_iso = false;
     need.networks = vec![NetworkKind::Bridge];
-    assert_eq!(missing(&need, &tree), [line("qemu-img", "`dnf install qemu-img`"), line("bridge", "`dnf install iproute`")]);
+    assert_eq!(
+        missing(&need, &tree),
+        [line("qemu-img", "`dnf install qemu-img`"), line("bridge", "`dnf install iproute`")]
+    );
     tree.put("etc/os-release", "ID=arch\n");
     need.networks.clear();
     need.builds_iso = true;
@@ -330,12 +354,18 @@ fn json_has_the_promised_keys() {
     assert_eq!(value["totals"]["errors"], report.totals.errors);
     let findings = value["findings"].as_array().unwrap();
     let nested = findings.iter().find(|f| f["id"] == "cpu.virtualisation").unwrap();
-    assert_eq!((&nested["area"], &nested["level"], &nested["confidence"]), (&"processor".into(), &"error".into(), &"high".into()));
+    assert_eq!(
+        (&nested["area"], &nested["level"], &nested["confidence"]),
+        (&"processor".into(), &"error".into(), &"high".into())
+    );
     let tree = intel();
     tree.put("sys/module/kvm/parameters/ignore_msrs", "N\n");
     let value = serde_json::to_value(examine(&tree.machine(), &two_hosts())).unwrap();
     let msrs = value.as_array().unwrap().iter().find(|f| f["id"] == "kvm.ignore_msrs").unwrap();
-    assert_eq!(msrs["fixes"][0], serde_json::json!({"do": "parameter", "module": "kvm", "parameter": "ignore_msrs", "value": "1"}));
+    assert_eq!(
+        msrs["fixes"][0],
+        serde_json::json!({"do": "parameter", "module": "kvm", "parameter": "ignore_msrs", "value": "1"})
+    );
 }
 
 #[test]
@@ -346,7 +376,9 @@ fn the_text_has_words_for_levels_and_stays_in_its_width() {
     let report = report(&machine, &two_hosts());
     let text = human(&report, 80, true);
     assert!(!text.contains('\u{1b}'));
-    for word in ["\nProcessor\n", "  ERROR  ", "  note   ", "  ok     ", "why: ", "do: ", "known from: ", "confidence: high"] {
+    for word in
+        ["\nProcessor\n", "  ERROR  ", "  note   ", "  ok     ", "why: ", "do: ", "known from: ", "confidence: high"]
+    {
         assert!(text.contains(word), "{word:?} in\n{text}");
     }
     let total = format!("{} errors", report.totals.errors);

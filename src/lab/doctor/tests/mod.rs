@@ -48,12 +48,18 @@ impl Tree {
             )
         };
         tree.put("proc/cpuinfo", &(0..4).map(block).collect::<String>());
-        tree.put("proc/meminfo", "MemTotal:        8388608 kB\nMemFree:  10 kB\nMemAvailable:    6291456 kB\nSwapFree: 0 kB\n");
+        tree.put(
+            "proc/meminfo",
+            "MemTotal:        8388608 kB\nMemFree:  10 kB\nMemAvailable:    6291456 kB\nSwapFree: 0 kB\n",
+        );
         tree.put("proc/sys/kernel/osrelease", "6.1.0-56-amd64\n");
         tree.put("proc/self/mountinfo", "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n");
         tree.put("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n");
         tree.put("etc/os-release", "ID=debian\n");
-        tree.says("qemu-system-x86_64 --version", "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\n");
+        tree.says(
+            "qemu-system-x86_64 --version",
+            "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\n",
+        );
         tree.says("qemu-system-x86_64 -accel help", "Accelerators supported in QEMU binary:\ntcg\nkvm\n");
         tree.says("qemu-img --version", "");
         tree.says("ip -j link", "[]");
@@ -102,7 +108,8 @@ fn intel() -> Tree {
 
 /// Two ESXi hosts of 2 GiB and 2 CPUs.
 fn two_hosts() -> Need {
-    let guest = |name: &str| GuestNeed { name: name.to_owned(), memory_mib: 2048, vcpus: 2, esxi: Some("8.0".to_owned()) };
+    let guest =
+        |name: &str| GuestNeed { name: name.to_owned(), memory_mib: 2048, vcpus: 2, esxi: Some("8.0".to_owned()) };
     Need { guests: vec![guest("h1"), guest("h2")], ..Need::default() }
 }
 

@@ -17,7 +17,10 @@ fn the_memory_sum_is_shown_and_judged() {
     };
     let fits = at(2048);
     assert_eq!(fits.level, Level::Ok);
-    assert_eq!(fits.seen, "h1 2048 + h2 1000 + 2 x 100 for QEMU = 3248 MiB wanted; 6144 MiB of 8192 are available, there is no swap");
+    assert_eq!(
+        fits.seen,
+        "h1 2048 + h2 1000 + 2 x 100 for QEMU = 3248 MiB wanted; 6144 MiB of 8192 are available, there is no swap"
+    );
     // 90 % of 6144 is 5526 when tenths are whole.
     assert_eq!(at(5526 - 1200).level, Level::Ok);
     assert_eq!(at(5527 - 1200).level, Level::Warning);
@@ -36,7 +39,10 @@ fn the_memory_sum_is_shown_and_judged() {
 fn huge_pages_are_counted_apart() {
     let tree = intel();
     none(&examine(&tree.machine(), &two_hosts()), "budget.hugepages");
-    tree.put("proc/meminfo", "MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\nHugePages_Total: 512\nHugepagesize: 2048 kB\n");
+    tree.put(
+        "proc/meminfo",
+        "MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\nHugePages_Total: 512\nHugepagesize: 2048 kB\n",
+    );
     let findings = examine(&tree.machine(), &two_hosts());
     assert!(only(&findings, "budget.hugepages").seen.starts_with("1024 MiB"));
 }
@@ -80,7 +86,10 @@ fn disk_sums_are_shown_now_and_at_worst() {
     need.disks[0].now = 101 * GIB;
     let findings = examine(&machine, &need);
     assert_eq!(only(&findings, "disk.room").level, Level::Error);
-    assert!(only(&findings, "disk.growth").seen.starts_with("h1 boot 101 GiB"), "no disk is worst below what it is now");
+    assert!(
+        only(&findings, "disk.growth").seen.starts_with("h1 boot 101 GiB"),
+        "no disk is worst below what it is now"
+    );
 }
 
 /// What is said of `/srv/lab` when these are mounted.
@@ -191,7 +200,10 @@ fn who_holds_a_port_is_named() {
     };
     assert_eq!(
         seen(2222),
-        ("ports.held".to_owned(), "port 2222 (SSH of h1) on 127.0.0.1 is held by qemu-system-x86 (process 321)".to_owned())
+        (
+            "ports.held".to_owned(),
+            "port 2222 (SSH of h1) on 127.0.0.1 is held by qemu-system-x86 (process 321)".to_owned()
+        )
     );
     let (id, text) = seen(2223);
     assert!(id == "ports.held_elsewhere" && text.contains("192.168.1.5") && text.contains("user 1000"), "{text}");
@@ -280,12 +292,32 @@ fn equal_macs_are_seen_on_bridges_and_among_neighbours() {
     none(&findings, "network.macs");
     let ports: Vec<&Finding> = findings.iter().filter(|f| f.id == "network.mac_two_ports").collect();
     assert_eq!(ports.len(), 2, "{ports:#?}");
-    assert_eq!((ports[0].level, ports[0].seen.as_str()), (Level::Warning, "bridge br0 has 52:54:00:12:34:56 on ports tap0 and tap1"));
+    assert_eq!(
+        (ports[0].level, ports[0].seen.as_str()),
+        (Level::Warning, "bridge br0 has 52:54:00:12:34:56 on ports tap0 and tap1")
+    );
     assert_eq!(ports[1].level, Level::Note);
     assert!(ports[1].seen.ends_with("in different VLANs"), "{}", ports[1].seen);
     let addresses = only(&findings, "network.mac_two_addresses");
     assert_eq!(addresses.seen, "192.168.101.11 and 192.168.101.12 on br0 all have MAC 52:54:00:12:34:56");
     assert!(addresses.fix.as_ref().unwrap().contains("remove vmk0"));
+}
+
+#[test]
+fn a_mac_that_moves_between_two_looks_is_two_machines() {
+    let look =
+        |port: &str| Said::Text(format!(r#"[{{"mac":"{A}","ifname":"{port}","flags":[],"master":"br0","state":""}}]"#));
+    let mut machine = intel().machine();
+    assert!(machine.fdb_later.is_empty(), "nothing was learned, so there is nothing to look at twice");
+    (machine.fdb, machine.fdb_later) = (look("tap0"), vec![look("tap0")]);
+    none(&examine(&machine, &two_hosts()), "network.mac_two_ports");
+    machine.fdb_later.push(look("tap1"));
+    let findings = examine(&machine, &two_hosts());
+    let moved = only(&findings, "network.mac_two_ports");
+    assert_eq!(
+        (moved.level, moved.seen.as_str()),
+        (Level::Warning, "bridge br0 has 52:54:00:12:34:56 on ports tap0 and tap1")
+    );
 }
 
 #[test]
@@ -299,7 +331,10 @@ fn wanted_macs_are_compared_with_each_other_and_with_those_there() {
     };
     let machine = tree.machine();
     let findings = examine(&machine, &need(&["52:54:00:00:00:0F", "52-54-00-00-00-0f"]));
-    assert_eq!(only(&findings, "network.mac_wanted_twice").seen, "52:54:00:00:00:0f is wanted by h0 vmnic0 and h1 vmnic0");
+    assert_eq!(
+        only(&findings, "network.mac_wanted_twice").seen,
+        "52:54:00:00:00:0f is wanted by h0 vmnic0 and h1 vmnic0"
+    );
     let findings = examine(&machine, &need(&["52:54:00:00:00:01"]));
     let taken = only(&findings, "network.mac_taken");
     assert_eq!(taken.level, Level::Error);
