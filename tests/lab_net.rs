@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use esxprep::lab::net::{
     Address, Attachment, Backend, Bridge, Datapath, Mtu, NetError, Netns, Ovs, OvsPort, OvsServer, Place, Request, Tap,
-    Thing, Vlan, address_of, addresses, duplicate_macs, fdb, layout, link, links, needs_root,
+    Thing, Vlan, address_of, addresses, duplicate_macs, fdb, found, layout, link, links, needs_root,
+    system_ovs_answers,
 };
 
 fn output(program: &str, args: &[&str]) -> std::process::Output {
@@ -447,6 +448,163 @@ fn a_kernel_datapath_without_its_module_is_explained() {
     assert!(matches!(error, NetError::Ovs { .. }) && error.to_string().contains("modprobe openvswitch"), "{error}");
     bridge.unmake().unwrap();
     server.unmake().unwrap();
+}
+
+/// What a killed run does: it makes and unmakes a network in the namespace that the environment names, without end.
+/// Started as a test it finds no such name, and has nothing to do.
+#[test]
+fn the_process_that_is_killed() {
+    let Ok(name) = std::env::var("LAB_NET_KILLED") else { return };
+    let things = network_in(&name);
+    loop {
+        make_all(&things);
+        unmake_all(&things);
+    }
+}
+
+fn network_in(name: &str) -> Vec<Thing> {
+    let place = Place::netns("demo", name);
+    vec![
+        Thing::Netns(Netns { lab: "demo".into(), name: name.into() }),
+        Thing::Bridge(bridge(&place, "br0")),
+        Thing::Address(address(&place, "br0", "10.3.0.1/24")),
+        Thing::Tap(tap(&place, "tap0", Some("br0"))),
+    ]
+}
+
+fn start_to_be_killed(variable: &str, value: &str, test: &str) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env(variable, value).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn killed_at_any_moment_both_ways_on_are_clean() {
+    for n in 0..24u64 {
+        let space = Space::unmade();
+        let mut child = start_to_be_killed("LAB_NET_KILLED", &space.0, "the_process_that_is_killed");
+        std::thread::sleep(std::time::Duration::from_millis(20 + n * 7));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let things = network_in(&space.0);
+        if n % 2 == 0 {
+            make_all(&things);
+            let links: Vec<_> = links(&space.place()).unwrap().into_iter().map(|l| l.ifname).collect();
+            assert_eq!(links, ["lo", "br0", "tap0"]);
+        }
+        unmake_all(&things);
+        assert!(!space.exists());
+    }
+}
+
+#[test]
+fn an_open_vswitch_that_was_killed_while_it_was_made() {
+    for n in 0..8u64 {
+        let space = Space::new();
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("ovs");
+        let value = format!("{} {}", space.0, dir.display());
+        let mut child = start_to_be_killed("LAB_OVS_KILLED", &value, "the_process_with_a_switch_that_is_killed");
+        std::thread::sleep(std::time::Duration::from_millis(20 + n * 25));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let server = OvsServer { place: space.place(), dir: dir.clone() };
+        if n % 2 == 0 {
+            server.make().unwrap();
+            assert_eq!(processes_of(dir.to_str().unwrap()).len(), 2);
+        }
+        server.unmake().unwrap();
+        assert!(!dir.exists());
+        assert_eq!(processes_of(dir.to_str().unwrap()), [""; 0]);
+    }
+}
+
+/// As [`the_process_that_is_killed`], for an Open vSwitch.
+#[test]
+fn the_process_with_a_switch_that_is_killed() {
+    let Ok(value) = std::env::var("LAB_OVS_KILLED") else { return };
+    let (name, dir) = value.split_once(' ').unwrap();
+    let server = OvsServer { place: Place::netns("demo", name), dir: dir.into() };
+    loop {
+        server.make().unwrap();
+        server.unmake().unwrap();
+    }
+}
+
+#[test]
+fn what_bears_a_sign_is_found_without_a_journal() {
+    let space = Space::unmade();
+    let things = network_in(&space.0);
+    make_all(&things);
+    space.ip("tuntap add dev theirs mode tap");
+    let mut mine: Vec<_> = found().unwrap().into_iter().filter(|f| in_space(&f.thing, &space.0)).collect();
+    assert_eq!(mine.iter().filter(|f| f.lab == "demo").count(), 3, "{mine:?}");
+    mine.sort_by_key(|f| !matches!(f.thing, Thing::Netns(_)));
+    for one in mine.iter().rev() {
+        one.thing.unmake().unwrap();
+    }
+    assert!(!space.exists());
+}
+
+fn in_space(thing: &Thing, name: &str) -> bool {
+    let json = serde_json::to_string(thing).unwrap();
+    json.contains(&format!("\"{name}\""))
+}
+
+/// The machine's own Open vSwitch is stood in for by one whose folder is where `ovs-vsctl` looks: that is settled by
+/// the environment, so this is a process of its own, in a namespace that it takes for the machine's network.
+#[test]
+fn the_open_vswitch_of_the_machine() {
+    let space = Space::new();
+    let home = tempfile::tempdir().unwrap();
+    let server = OvsServer { place: space.place(), dir: home.path().join("ovs") };
+    server.make().unwrap();
+    let out = Command::new("ip")
+        .args(["netns", "exec", &space.0])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "the_process_that_has_an_open_vswitch", "--nocapture"])
+        .env("OVS_RUNDIR", &server.dir)
+        .env("LAB_OVS_SYSTEM", "1")
+        .output()
+        .unwrap();
+    server.unmake().unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&said));
+    assert!(String::from_utf8_lossy(&said).contains("went through"));
+}
+
+/// What [`the_open_vswitch_of_the_machine`] starts.
+#[test]
+fn the_process_that_has_an_open_vswitch() {
+    if std::env::var_os("LAB_OVS_SYSTEM").is_none() {
+        return;
+    }
+    assert!(system_ovs_answers());
+    let nic = Attachment { tap: "tap0".into(), vlan: Vlan { tag: None, trunks: vec![10, 20] } };
+    let request = Request {
+        place: Place::host("demo"),
+        netns_exists: false,
+        backend: Backend::Ovs { datapath: Datapath::Userspace, private_dir: "/nowhere".into(), system_answers: true },
+        bridge: "br0".into(),
+        bridge_exists: false,
+        addresses: vec!["10.9.0.1/24".parse().unwrap()],
+        mtu: None,
+        user: None,
+        nics: vec![nic],
+    };
+    let before = run("ip", &["-j", "addr"]);
+    let things = layout(&request).unwrap();
+    assert!(!things.iter().any(|t| matches!(t, Thing::OvsServer(_))));
+    make_all(&things);
+    make_all(&things);
+    assert_eq!(run("ovs-vsctl", &["get", "port", "tap0", "trunks"]).trim(), "[10, 20]");
+    assert!(
+        found().unwrap().iter().any(|f| f.lab == "demo" && matches!(&f.thing, Thing::OvsBridge(b) if b.name == "br0"))
+    );
+    unmake_all(&things);
+    unmake_all(&things);
+    assert_eq!(run("ovs-vsctl", &["list-br"]), "");
+    assert_eq!(run("ip", &["-j", "addr"]), before);
+    println!("went through");
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
