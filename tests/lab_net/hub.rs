@@ -344,10 +344,7 @@ struct Process {
 impl Process {
     fn new(ports: &[PortConfig]) -> Self {
         let (home, dir) = short_dir();
-        let args = ["--exact", "hub::the_process_of_a_switch", "--nocapture", "--test-threads=2"];
-        let config = Config { ports: ports.to_vec(), ..Config::new("demo", dir) };
-        let program = std::env::current_exe().unwrap();
-        Self { hub: HubProcess { program, args: args.map(str::to_owned).to_vec(), config }, _home: home }
+        Self { hub: process_in(&dir, ports), _home: home }
     }
 
     fn dir(&self) -> &Path {
@@ -357,6 +354,13 @@ impl Process {
     fn processes(&self) -> usize {
         processes_of(self.dir().to_str().unwrap()).len()
     }
+}
+
+fn process_in(dir: &Path, ports: &[PortConfig]) -> HubProcess {
+    let args = ["--exact", "hub::the_process_of_a_switch", "--nocapture", "--test-threads=2"];
+    let config = Config { ports: ports.to_vec(), ..Config::new("demo", dir) };
+    let program = std::env::current_exe().unwrap();
+    HubProcess { program, args: args.map(str::to_owned).to_vec(), config }
 }
 
 impl Drop for Process {
@@ -414,6 +418,37 @@ fn a_killed_switch_is_started_again_and_leaves_nothing() {
     kill(second);
     process.hub.unmake().unwrap();
     assert!(!process.dir().exists());
+}
+
+/// What a killed run does: it starts and ends a switch in the folder that the environment names, without end.
+#[test]
+fn the_process_that_is_killed() {
+    let Ok(dir) = std::env::var("LAB_HUB_KILLED") else { return };
+    let hub = process_in(Path::new(&dir), &ports(&["a", "b"]));
+    loop {
+        hub.make().unwrap();
+        hub.unmake().unwrap();
+    }
+}
+
+#[test]
+fn killed_while_it_starts_a_switch_both_ways_on_are_clean() {
+    for n in 0..16u64 {
+        let process = Process::new(&ports(&["a", "b"]));
+        let dir = process.dir().to_str().unwrap().to_owned();
+        let mut child = super::start_to_be_killed("LAB_HUB_KILLED", &dir, "hub::the_process_that_is_killed");
+        thread::sleep(Duration::from_millis(15 + n * 6));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if n % 2 == 0 {
+            process.hub.make().unwrap();
+            assert!(process.hub.pid().unwrap().is_some());
+        }
+        process.hub.unmake().unwrap();
+        // One that was started and had not begun yet finds nothing, and ends.
+        wait_for("a late switch to end", || process.processes() == 0);
+        assert!(!process.dir().exists(), "{n}");
+    }
 }
 
 #[test]
