@@ -42,6 +42,15 @@ impl Mounted {
         Self { dir, _home: home }
     }
 
+    /// A file system that knows no extended attributes of users.
+    fn without_attributes() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("mnt");
+        fs::create_dir(&dir).unwrap();
+        run("mount", &["-t", "ramfs", "none", dir.to_str().unwrap()]);
+        Self { dir, _home: home }
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -428,4 +437,81 @@ fn a_disk_in_use_is_left_alone() {
         assert!(matches!(error, DiskError::InUse { .. }), "{error}");
     }
     assert!(!dir.join("h1.qcow2").exists());
+}
+
+#[test]
+fn signs_without_extended_attributes() {
+    let fs = Mounted::without_attributes();
+    let folder = Folder { lab: "demo".into(), path: fs.at("lab") };
+    assert_eq!((folder.make().unwrap(), folder.make().unwrap()), (Made::New, Made::Reused));
+    let disk = disk(folder.path.join("d.qcow2"), MIB);
+    assert_eq!((disk.make().unwrap(), disk.make().unwrap()), (Made::New, Made::Reused));
+    assert_eq!(owner_of(&disk.path).unwrap().as_deref(), Some("demo"));
+    assert_eq!(names(&folder.path), [".d.qcow2.esxprep-sign", "d.qcow2"]);
+    // Another file under the same name is another.
+    let moved = folder.path.join("moved");
+    fs::rename(&disk.path, &moved).unwrap();
+    fs::write(&disk.path, "theirs").unwrap();
+    assert!(disk.unmake().unwrap_err().is_not_ours());
+    fs::rename(&moved, &disk.path).unwrap();
+    disk.unmake().unwrap();
+    folder.unmake().unwrap();
+    assert_eq!(names(&fs.dir), [""; 0]);
+}
+
+/// What a killed run does: it makes and unmakes disks in the folder that the environment names, without end.
+/// Started as a test it finds no such name, and has nothing to do.
+#[test]
+fn the_process_that_is_killed() {
+    let Ok(dir) = std::env::var("LAB_DISK_KILLED") else { return };
+    let things = disks_in(Path::new(&dir));
+    loop {
+        make_all(&things);
+        things.iter().rev().for_each(|t| t.unmake().unwrap());
+    }
+}
+
+fn make_all(things: &[Thing]) {
+    for thing in things {
+        thing.make().unwrap_or_else(|e| panic!("{thing:?}: {e}"));
+    }
+}
+
+fn disks_in(dir: &Path) -> Vec<Thing> {
+    let base = dir.join("base.qcow2");
+    let lab = dir.join("lab");
+    vec![
+        Thing::Folder(Folder { lab: "demo".into(), path: lab.clone() }),
+        Thing::Disk(disk(lab.join("data.qcow2"), 1 << 40)),
+        Thing::ReadOnlyBase(ReadOnlyBase { lab: "demo".into(), path: base.clone() }),
+        Thing::Clone(clone(lab.join("h1.qcow2"), &base, How::Linked)),
+        Thing::Clone(clone(lab.join("h2.qcow2"), &base, How::Full)),
+    ]
+}
+
+#[test]
+fn killed_at_any_moment_both_ways_on_are_clean() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = fs::canonicalize(home.path()).unwrap();
+    let base = base(dir.join("base.qcow2"));
+    fs::set_permissions(&base, Permissions::from_mode(0o640)).unwrap();
+    let things = disks_in(&dir);
+    for n in 0..24u64 {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_process_that_is_killed"])
+            .env("LAB_DISK_KILLED", &dir)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let child = Running(child);
+        std::thread::sleep(Duration::from_millis(15 + n * 13));
+        drop(child);
+        if n % 2 == 0 {
+            make_all(&things);
+            assert_eq!(mode(&base), 0o444);
+            assert_eq!(users(&base).unwrap().len(), 2);
+        }
+        things.iter().rev().for_each(|t| t.unmake().unwrap_or_else(|e| panic!("{n}: {t:?}: {e}")));
+        assert_eq!((names(&dir), mode(&base)), (vec!["base.qcow2".to_owned()], 0o640), "{n}");
+    }
 }

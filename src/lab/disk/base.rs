@@ -5,9 +5,9 @@
 //! met by it on local file systems; NFS: not verified, there the two may meet). The order of steps is such that a
 //! kill between any two leaves at worst an entry too many, which the next call finds and drops.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,8 @@ impl Locked {
                 Err(TryLockError::Error(e)) => return Err(DiskError::io("lock", &path)(e)),
             }
         }
+        // A kill within its writing.
+        remove_if_permitted(&unfinished(&path))?;
         let register = read(&path)?;
         let mut locked = Self { path, file, register };
         locked.forget_the_gone()?;
@@ -221,21 +223,30 @@ fn read(base: &Path) -> Result<Option<Register>, DiskError> {
     }
 }
 
-/// Whole or not at all.
+/// Whole or not at all. Under the base's lock, so the name before the last is nobody else's.
 fn write(base: &Path, register: &Register) -> Result<(), DiskError> {
-    let path = register_of(base);
-    let dir = base.parent().unwrap_or(Path::new("/"));
+    let (path, new) = (register_of(base), unfinished(base));
     let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        // Other users' labs may stand on the same base: they must be able to read it.
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
         serde_json::to_writer_pretty(&mut file, register)?;
         file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        // Other users' labs may stand on the same base.
-        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        file.persist(&path)?;
-        Ok(())
+        file.sync_all()?;
+        fs::rename(&new, &path)
     };
     write().map_err(DiskError::io("write", &path))
+}
+
+fn remove_if_permitted(path: &Path) -> Result<(), DiskError> {
+    match remove(path) {
+        Err(DiskError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+fn unfinished(base: &Path) -> PathBuf {
+    beside(base, "esxprep-users.json.new")
 }
 
 /// Who holds a base now; nobody holds one that is not there.

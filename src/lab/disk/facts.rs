@@ -116,7 +116,8 @@ fn can_reflink(base: &Path, dir: &Path) -> Result<(), String> {
     let same = device(base)? == device(dir)?;
     let btrfs = |p: &Path| statfs(p).is_ok_and(|fs| is_btrfs(&fs));
     // The subvolumes of one btrfs have numbers of their own; whether it is one is seen when it is done.
-    if !same && !(btrfs(base) && btrfs(dir)) {
+    let one_btrfs = btrfs(base) && btrfs(dir);
+    if !same && !one_btrfs {
         return Err(format!("{} is on another file system than the base", dir.display()));
     }
     let mut from = tempfile::tempfile_in(dir).map_err(name)?;

@@ -63,6 +63,13 @@ pub(super) fn part_of(path: &Path, lab: &str) -> PathBuf {
     beside(path, &format!("{lab}.esxprep-part"))
 }
 
+/// Removes what a killed run left half made, and waits for a `qemu-img` of it that still writes there.
+pub(super) fn sweep(path: &Path, lab: &str) -> Result<(), DiskError> {
+    let part = part_of(path, lab);
+    crate::lab::net::proc::settle(&["qemu-img"], &part.display().to_string());
+    remove(&part)
+}
+
 /// Signs what was made under its part name and gives it its name; one that exists is not replaced.
 pub(super) fn finish(path: &Path, lab: &str) -> Result<(), DiskError> {
     let part = part_of(path, lab);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base::{Holder, Locked, pin, remove_base, stands_on, unpin, users};
 use super::facts::real_base;
-use super::sign::{check, finish, is_ours, part_of, remove, remove_signs};
+use super::sign::{check, finish, is_ours, part_of, remove_signs, sweep};
 use super::{Create, DiskError, How, Info, QemuImg, copy, fs_facts};
 
 /// A thing that was or will be made. [`Thing::make`] may be called any number of times, and so may
@@ -174,18 +174,17 @@ impl Disk {
             agrees(path, &QemuImg::default().info(path)?, format, Some(*size), None)?;
             return Ok(Made::Reused);
         }
+        sweep(path, lab)?;
         let part = part_of(path, lab);
-        remove(&part)?;
         let nocow = fs_facts(parent(path))?.wants_nocow();
-        QemuImg::default().create(&Create { path: &part, format, size: Some(*size), nocow, backing: None })?;
-        finish(path, lab)?;
-        Ok(Made::New)
+        let new = Create { path: &part, format, size: Some(*size), nocow, backing: None };
+        whole_or_nothing(path, lab, QemuImg::default().create(&new))
     }
 
     /// Removes it, unless something stands on it.
     pub fn unmake(&self) -> Result<(), DiskError> {
         check(&self.path, &self.lab)?;
-        remove(&part_of(&self.path, &self.lab))?;
+        sweep(&self.path, &self.lab)?;
         remove_base(&self.path, &self.lab)
     }
 }
@@ -215,24 +214,28 @@ impl CloneDisk {
         let qemu_img = QemuImg::default();
         let info = qemu_img.info_unused(&base)?;
         self.check_format(&info)?;
+        sweep(&self.path, &self.lab)?;
+        whole_or_nothing(&self.path, &self.lab, self.copy(&base, &info))
+    }
+
+    fn copy(&self, base: &Path, info: &Info) -> Result<(), DiskError> {
+        let qemu_img = QemuImg::default();
         let part = part_of(&self.path, &self.lab);
-        remove(&part)?;
         let nocow = fs_facts(parent(&self.path))?.wants_nocow();
         match (self.how, &info.backing_as_written) {
-            (How::Reflink, None) => copy::reflink(&base, &part)?,
+            (How::Reflink, None) => copy::reflink(base, &part)?,
             (How::Reflink, Some(_)) => {
                 let reason = "the base stands on another image itself".into();
                 let advice = "leave the way out to have the best possible one";
-                return Err(DiskError::CannotClone { base, how: self.how, reason, advice });
+                return Err(DiskError::CannotClone { base: base.to_owned(), how: self.how, reason, advice });
             }
-            (_, None) => copy::full(&base, &part, nocow)?,
-            (_, Some(_)) => qemu_img.convert(&base, &self.base_format, &part, &self.base_format, nocow)?,
+            (_, None) => copy::full(base, &part, nocow)?,
+            (_, Some(_)) => qemu_img.convert(base, &self.base_format, &part, &self.base_format, nocow)?,
         }
-        if let Some(size) = self.size.filter(|s| *s != info.virtual_size) {
-            qemu_img.grow(&part, size)?;
+        match self.size.filter(|s| *s != info.virtual_size) {
+            Some(size) => qemu_img.grow(&part, size),
+            None => Ok(()),
         }
-        finish(&self.path, &self.lab)?;
-        Ok(Made::New)
     }
 
     /// All under the base's lock: nobody removes the base, nor drops the entry of a disk that is not there yet.
@@ -251,19 +254,19 @@ impl CloneDisk {
             return Ok(Made::Reused);
         }
         base.add(self.holder())?;
+        sweep(&self.path, &self.lab)?;
         let part = part_of(&self.path, &self.lab);
-        remove(&part)?;
         let made = fs_facts(parent(&self.path)).and_then(|fs| {
             let backing = Some((base.path(), self.base_format.as_str()));
             let nocow = fs.wants_nocow();
-            qemu_img.create(&Create { path: &part, format: "qcow2", size: self.size, nocow, backing })?;
-            finish(&self.path, &self.lab)
+            qemu_img.create(&Create { path: &part, format: "qcow2", size: self.size, nocow, backing })
         });
+        let made = whole_or_nothing(&self.path, &self.lab, made);
         if made.is_err() {
             // The error that matters is the first.
             let _ = base.remove(&self.holder());
         }
-        made.map(|()| Made::New)
+        made
     }
 
     fn check_format(&self, base: &Info) -> Result<(), DiskError> {
@@ -277,7 +280,7 @@ impl CloneDisk {
     /// Removes it, unless something stands on it in turn, and its entry at the base.
     pub fn unmake(&self) -> Result<(), DiskError> {
         check(&self.path, &self.lab)?;
-        remove(&part_of(&self.path, &self.lab))?;
+        sweep(&self.path, &self.lab)?;
         if self.how != How::Linked {
             return remove_base(&self.path, &self.lab);
         }
@@ -304,6 +307,16 @@ impl ReadOnlyBase {
         check(&self.path, &self.lab)?;
         unpin(&self.path, &self.lab)
     }
+}
+
+/// Gives what was made its name; what failed is swept away.
+fn whole_or_nothing(path: &Path, lab: &str, made: Result<(), DiskError>) -> Result<Made, DiskError> {
+    let made = made.and_then(|()| finish(path, lab));
+    if made.is_err() {
+        // The error that matters is the first.
+        let _ = sweep(path, lab);
+    }
+    made.map(|()| Made::New)
 }
 
 fn parent(path: &Path) -> &Path {

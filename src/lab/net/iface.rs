@@ -138,6 +138,7 @@ impl Address {
     pub fn make(&self) -> Result<(), NetError> {
         self.place.check()?;
         check_interface_name(&self.link)?;
+        self.place.settle();
         let Some(on) = link(&self.place, &self.link)? else {
             let wanted = format!("address {}", self.address);
             return Err(NetError::Absent { what: "interface", name: self.link.clone(), wanted });
@@ -145,33 +146,30 @@ impl Address {
         if let Some(found) = address_of(&self.place, &self.link, &self.address)? {
             return if self.is_ours(&found, on.is_of(&self.place.lab)) { Ok(()) } else { Err(self.not_ours()) };
         }
-        let address = self.address.to_string();
-        let mut args = vec!["addr", "add", &address, "dev", &self.link];
-        let label = self.label();
-        if let Some(label) = &label {
-            args.extend(["label", label]);
+        let mut line = format!("addr add {} dev {}", self.address, self.link);
+        if let Some(label) = self.label() {
+            line += &format!(" label {label}");
         }
         if self.address.addr().is_ipv6() {
             // Duplicate detection would make the address unusable for its first seconds.
-            args.push("nodad");
+            line += " nodad";
         }
-        self.place.ip(&args).map(drop)
+        self.place.ip_batch(&[line])
     }
 
     /// Removes it, and nothing else of the interface.
     pub fn unmake(&self) -> Result<(), NetError> {
         self.place.check()?;
         check_interface_name(&self.link)?;
+        self.place.settle();
         let Some(on) = link(&self.place, &self.link)? else { return Ok(()) };
         let Some(found) = address_of(&self.place, &self.link, &self.address)? else { return Ok(()) };
         if !self.is_ours(&found, on.is_of(&self.place.lab)) {
             return Err(self.not_ours());
         }
-        let address = self.address.to_string();
-        let removed = self.place.ip(&["addr", "del", &address, "dev", &self.link]);
-        match removed {
+        match self.place.ip_batch(&[format!("addr del {} dev {}", self.address, self.link)]) {
             Err(_) if !self.already_there()? => Ok(()),
-            other => other.map(drop),
+            other => other,
         }
     }
 }
@@ -193,6 +191,7 @@ impl Mtu {
 
     /// Puts the former MTU back, unless somebody has set another one since.
     pub fn unmake(&self) -> Result<(), NetError> {
+        self.place.settle();
         match link(&self.place, &self.link)? {
             Some(on) if on.mtu == self.mtu => self.set(self.before),
             _ => Ok(()),
@@ -202,7 +201,7 @@ impl Mtu {
     fn set(&self, mtu: u32) -> Result<(), NetError> {
         self.place.check()?;
         check_interface_name(&self.link)?;
-        self.place.ip(&["link", "set", "dev", &self.link, "mtu", &mtu.to_string()]).map(drop)
+        self.place.ip_batch(&[format!("link set dev {} mtu {mtu}", self.link)])
     }
 }
 
@@ -217,6 +216,7 @@ fn ensure(
 ) -> Result<(), NetError> {
     place.check()?;
     check_interface_name(name)?;
+    place.settle();
     let mut lines = Vec::new();
     match link(place, name)? {
         Some(found) if !found.is_of(&place.lab) || found.kind() != kind => {
@@ -241,6 +241,7 @@ fn ensure(
 fn remove(place: &Place, what: &'static str, name: &str) -> Result<(), NetError> {
     place.check()?;
     check_interface_name(name)?;
+    place.settle();
     let staged = staging_name(&place.lab, name);
     if link(place, &staged)?.is_some() {
         delete(place, &staged)?;
@@ -253,9 +254,9 @@ fn remove(place: &Place, what: &'static str, name: &str) -> Result<(), NetError>
 }
 
 fn delete(place: &Place, name: &str) -> Result<(), NetError> {
-    match place.ip(&["link", "del", "dev", name]) {
+    match place.ip_batch(&[format!("link del dev {name}")]) {
         // Gone in between: that was the aim.
         Err(_) if link(place, name)?.is_none() => Ok(()),
-        other => other.map(drop),
+        other => other,
     }
 }

@@ -11,6 +11,7 @@
 
 mod error;
 mod fdb;
+mod found;
 pub mod hub;
 mod iface;
 mod layout;
@@ -18,13 +19,14 @@ mod link;
 mod netns;
 mod ovs;
 mod place;
-mod proc;
+pub(in crate::lab) mod proc;
 mod thing;
 
 pub use error::NetError;
 pub use fdb::{MacClash, duplicate_macs, fdb};
+pub use found::{Found, found};
 pub use layout::{Attachment, Backend, Request, Vlan, layout};
 pub use link::{AddressInfo, LinkInfo, Owner, address_of, addresses, link, links, parse_addresses, parse_links};
 pub use ovs::{Datapath, Ovs, system_ovs_answers};
-pub use place::{Place, check_interface_name, check_lab_name, check_socket_path, program_argv};
+pub use place::{Place, check_interface_name, check_lab_name, check_socket_path, interface_name, program_argv};
 pub use thing::{Address, Bridge, HubProcess, Mtu, Netns, OvsBridge, OvsPort, OvsServer, Tap, Thing, needs_root};

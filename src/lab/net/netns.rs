@@ -41,7 +41,7 @@ impl Netns {
         place.check()?;
         match self.state()? {
             State::Other(alias) => return Err(self.not_ours(alias)),
-            State::Absent => drop(run("ip", &["netns", "add", &self.name], None)?),
+            State::Absent => Place::host(&self.lab).ip_batch(&[format!("netns add {}", self.name)])?,
             State::Ours | State::New => {}
         }
         place.ip_batch(&[format!("link set dev lo alias {}", place.sign()), "link set dev lo up".into()])
@@ -59,9 +59,9 @@ impl Netns {
         if !pids.is_empty() {
             return Err(NetError::Busy { name: self.name.clone(), pids });
         }
-        match run("ip", &["netns", "del", &self.name], None) {
+        match Place::host(&self.lab).ip_batch(&[format!("netns del {}", self.name)]) {
             Err(_) if !netns_path(&self.name).exists() => Ok(()),
-            other => other.map(drop),
+            other => other,
         }
     }
 
@@ -76,6 +76,7 @@ impl Netns {
     }
 
     fn state(&self) -> Result<State, NetError> {
+        self.place().settle();
         let path = netns_path(&self.name);
         if !is_namespace(&path) {
             // A killed `ip netns add` leaves an empty file under the name.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::link::link;
 use super::place::{run, shown};
-use super::{NetError, Place, check_interface_name};
+use super::{NetError, Place, check_interface_name, proc};
 
 pub use server::OvsServer;
 
@@ -100,6 +100,12 @@ impl Ovs {
         }
     }
 
+    /// Waits for what a killed run of the lab had begun.
+    fn settle(place: &Place) {
+        place.settle();
+        proc::settle(&["ovs-vsctl"], &sign_of(place));
+    }
+
     /// The lab whose sign a row bears: nothing if there is no such row, an empty name if it bears none.
     fn lab_of(&self, table: &str, name: &str) -> Result<Option<String>, NetError> {
         let args = ["--format=json", "--columns=external_ids", "find", table].map(str::to_owned);
@@ -125,6 +131,18 @@ impl Ovs {
     }
 }
 
+/// The bridges that bear a lab's sign: lab and name.
+pub(super) fn bridges_of_labs(ovs: &Ovs) -> Result<Vec<(String, String)>, NetError> {
+    let names = ovs.vsctl(&["list-br".to_owned()])?;
+    let mut found = Vec::new();
+    for name in String::from_utf8_lossy(&names).lines() {
+        if let Some(lab) = ovs.lab_of("bridge", name)?.filter(|lab| !lab.is_empty()) {
+            found.push((lab, name.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
 /// Reads `ovs-vsctl --format=json --columns=external_ids find ...`: `{"data":[[["map",[["key","value"]]]]],...}`.
 fn parse_sign(json: &[u8]) -> Result<Option<String>, String> {
     let value: Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
@@ -133,6 +151,11 @@ fn parse_sign(json: &[u8]) -> Result<Option<String>, String> {
     let pairs = row[0][1].as_array().ok_or("`external_ids` is no map")?;
     let sign = pairs.iter().find(|p| p[0] == SIGN).and_then(|p| p[1].as_str());
     Ok(Some(sign.unwrap_or_default().to_owned()))
+}
+
+/// The sign as `ovs-vsctl` sets it.
+fn sign_of(place: &Place) -> String {
+    format!("external_ids:{SIGN}={}", place.lab)
 }
 
 fn not_ours(what: &'static str, name: &str, place: &Place, owner: &str) -> NetError {
@@ -150,6 +173,7 @@ impl OvsBridge {
         let Self { place, ovs, name, .. } = self;
         place.check()?;
         check_interface_name(name)?;
+        Ovs::settle(place);
         match ovs.lab_of("bridge", name)? {
             Some(lab) if lab != place.lab => return Err(not_ours("Open vSwitch bridge", name, place, &lab)),
             Some(_) => {}
@@ -164,7 +188,7 @@ impl OvsBridge {
         // One transaction: there is no moment in which the bridge bears no sign.
         let mut args = ["--may-exist", "add-br", name, "--", "set", "bridge", name].map(str::to_owned).to_vec();
         args.extend([format!("datapath_type={kind}"), "fail_mode=standalone".into(), "stp_enable=false".into()]);
-        args.push(format!("external_ids:{SIGN}={}", place.lab));
+        args.push(sign_of(place));
         if let Some(mtu) = self.mtu {
             args.extend(["--", "set", "interface", name].map(str::to_owned));
             args.push(format!("mtu_request={mtu}"));
@@ -187,6 +211,7 @@ impl OvsBridge {
         let Self { place, ovs, name, .. } = self;
         place.check()?;
         check_interface_name(name)?;
+        Ovs::settle(place);
         if !ovs.answers() {
             return Ok(());
         }
@@ -209,6 +234,7 @@ impl OvsPort {
             let wanted = format!("a port of `{bridge}`");
             return Err(NetError::Absent { what: "interface", name: port.clone(), wanted });
         }
+        Ovs::settle(place);
         if let Some(lab) = ovs.lab_of("port", port)?.filter(|lab| *lab != place.lab) {
             return Err(not_ours("Open vSwitch port", port, place, &lab));
         }
@@ -226,7 +252,7 @@ impl OvsPort {
         // Removed and added in one transaction, so that it leaves another bridge and former settings behind.
         let words = ["--if-exists", "del-port", port, "--", "add-port", bridge, port, "--", "set", "port", port];
         let mut args = words.map(str::to_owned).to_vec();
-        args.push(format!("external_ids:{SIGN}={}", self.place.lab));
+        args.push(sign_of(&self.place));
         args.extend(self.tag.map(|tag| format!("tag={tag}")));
         if !self.trunks.is_empty() {
             let trunks: Vec<_> = self.trunks.iter().map(u16::to_string).collect();
@@ -244,6 +270,7 @@ impl OvsPort {
         let Self { place, ovs, port, .. } = self;
         place.check()?;
         check_interface_name(port)?;
+        Ovs::settle(place);
         if !ovs.answers() {
             return Ok(());
         }

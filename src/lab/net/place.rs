@@ -70,14 +70,21 @@ impl Place {
         run("ip", &argv, None)
     }
 
+    /// Waits for what a killed run of this lab had begun.
+    pub(super) fn settle(&self) {
+        super::proc::settle(&["ip"], &self.sign());
+    }
+
     /// Runs several `ip` commands in order in one process; the first that fails ends it. Names have been checked
-    /// to hold no blank and no line feed.
+    /// to hold no blank and no line feed. The lab's sign is one argument more, which `ip` does not look at: so
+    /// [`Place::settle`] finds what a killed run had begun.
     pub(super) fn ip_batch(&self, lines: &[String]) -> Result<(), NetError> {
         let mut argv: Vec<&str> = Vec::new();
         if let Some(netns) = &self.netns {
             argv.extend(["-n", netns]);
         }
-        argv.extend(["-batch", "-"]);
+        let sign = self.sign();
+        argv.extend(["-batch", "-", &sign]);
         run("ip", &argv, Some(&(lines.join("\n") + "\n"))).map(drop)
     }
 }
@@ -113,6 +120,22 @@ pub(super) fn staging_name(lab: &str, name: &str) -> String {
 /// Whether an interface can have this name.
 pub fn check_interface_name(name: &str) -> Result<(), NetError> {
     check_word("an interface", name, MAX_INTERFACE_NAME)
+}
+
+/// A name for an interface (or a port of esxprep's switch) of a lab: the parts joined by `-` where that fits, else
+/// cut and with a piece of their hash behind, so that different parts give different names.
+pub fn interface_name(parts: &[&str]) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let joined = parts.join("-");
+    let name: String = joined.chars().map(plain).collect();
+    if name == joined && check_interface_name(&name).is_ok() {
+        return name;
+    }
+    let hash = Sha256::digest(parts.join("\n"));
+    let hex: String = hash.iter().take(3).map(|b| format!("{b:02x}")).collect();
+    let begins = if name.starts_with(|c: char| c.is_ascii_alphanumeric()) { "" } else { "e" };
+    let kept: String = begins.chars().chain(name.chars()).take(MAX_INTERFACE_NAME - 7).collect();
+    format!("{kept}-{hex}")
 }
 
 /// Whether a lab can have this name.
@@ -217,6 +240,19 @@ mod tests {
         assert!(check_interface_name(&one).is_ok());
         assert_ne!(one, staging_name("b", "br0"));
         assert_ne!(one, staging_name("a", "br1"));
+    }
+
+    #[test]
+    fn names_are_made_to_fit() {
+        assert_eq!(interface_name(&["demo", "h1", "0"]), "demo-h1-0");
+        let long = interface_name(&["my-long-lab", "host-1", "0"]);
+        assert!(long.starts_with("my-long-") && long.len() == 15, "{long}");
+        assert_ne!(long, interface_name(&["my-long-lab", "host-1", "1"]));
+        assert_ne!(interface_name(&["a b"]), interface_name(&["a_b"]));
+        for parts in [&["", ""][..], &["-"], &["ß", "x"], &["a/b"], &["123456789012345"], &["1234567890123456"]] {
+            let name = interface_name(parts);
+            assert!(check_interface_name(&name).is_ok(), "{parts:?}: {name}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn arguments(pid: u32) -> Vec<String> {
 }
 
 /// The processes whose program has this name and one of whose arguments is that.
-pub(super) fn find(program: &str, argument: &str) -> Vec<u32> {
+pub(in crate::lab) fn find(program: &str, argument: &str) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
@@ -36,6 +36,17 @@ pub(super) fn find(program: &str, argument: &str) -> Vec<u32> {
         name.as_deref() == Some(program) && args.iter().skip(1).any(|a| a == argument)
     })
     .collect()
+}
+
+/// Waits until none of these programs runs with that argument: commands that a killed esxprep had started go on
+/// without it for a moment, and what they still make must not come after it was looked for.
+pub(in crate::lab) fn settle(programs: &[&str], argument: &str) {
+    /// No command here takes longer, unless it hangs, and then it makes nothing any more.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
+    while programs.iter().any(|p| !find(p, argument).is_empty()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Ends a process: politely, and after `patience` by force.

@@ -12,6 +12,7 @@ mod config;
 mod control;
 mod faults;
 mod frame;
+mod lock;
 mod pcap;
 mod port;
 mod process;

@@ -1,6 +1,6 @@
 //! The switch's process as a thing of the lab: started detached, found again, ended.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::run::lock_file;
+use super::lock::{self, Lock, lock_file};
 use super::{Config, HubError, Reply, Request, ask};
 use crate::lab::net::{NetError, check_lab_name, proc};
 
@@ -32,22 +32,12 @@ pub struct HubProcess {
     pub config: Config,
 }
 
-/// A folder's lock: whose it is.
-enum Lock {
-    /// No folder.
-    NoFolder,
-    /// Nobody's; now ours, while the file is open.
-    Free(File),
-    /// A running switch's.
-    Held(Option<u32>),
-}
-
 impl HubProcess {
     /// Starts it, unless it runs as wanted; one that runs with another configuration is started again.
     pub fn make(&self) -> Result<(), NetError> {
         self.check_owner()?;
         let config = &self.config;
-        if matches!(self.lock()?, Lock::Held(_)) && self.written()?.as_ref() == Some(config) {
+        if matches!(lock::take(&self.config.dir)?, Lock::Held(_)) && self.written()?.as_ref() == Some(config) {
             // Perhaps it has only just begun.
             return self.wait(None);
         }
@@ -84,7 +74,7 @@ impl HubProcess {
 
     /// The id of the process that runs, if one does.
     pub fn pid(&self) -> Result<Option<u32>, NetError> {
-        Ok(match self.lock()? {
+        Ok(match lock::take(&self.config.dir)? {
             Lock::Held(pid) => pid,
             _ => None,
         })
@@ -162,30 +152,11 @@ impl HubProcess {
         }
     }
 
-    /// Whether a switch runs there.
-    fn lock(&self) -> Result<Lock, NetError> {
-        if !self.config.dir.is_dir() {
-            return Ok(Lock::NoFolder);
-        }
-        let path = lock_file(&self.config.dir);
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).map_err(HubError::io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock::Free(file)),
-            Err(TryLockError::Error(e)) => Err(HubError::io("lock", &path)(e).into()),
-            Err(TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-                Ok(Lock::Held(pid))
-            }
-        }
-    }
-
     /// Ends what runs; the folder's lock, if there is a folder.
     fn stop(&self) -> Result<Option<File>, NetError> {
         let until = Instant::now() + START;
         loop {
-            let pid = match self.lock()? {
+            let pid = match lock::take(&self.config.dir)? {
                 Lock::NoFolder => return Ok(None),
                 Lock::Free(file) => return Ok(Some(file)),
                 Lock::Held(pid) => pid,

@@ -1,10 +1,10 @@
 //! The switch as a process: sockets around the pure core.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::future::Future;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::lock::{self, Lock, lock_file};
 use super::pcap::Writer;
 use super::port::{Drops, Item, QUEUE, send_all};
 use super::{
@@ -31,22 +32,28 @@ const MOST_LINE: u64 = 1 << 16;
 /// Events that are kept for who asks.
 const KEPT_EVENTS: usize = 256;
 
-/// Runs a switch until `stop` comes. One at most in a folder.
+/// Runs a switch until `stop` comes. One at most in a folder, which is made if it is not there.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), HubError> {
-    let lock = take_lock(&config.dir)?;
-    serve(config, lock, stop).await
+    let dir = &config.dir;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(HubError::io("create", dir))?;
+    match take_lock(dir)? {
+        Some(lock) => serve(config, lock, stop).await,
+        None => Err(HubError::Gone { path: config.dir }),
+    }
 }
 
 /// As [`run`], with the configuration from a file `hub.json` in the switch's folder: what the detached process does.
-/// The lock comes first: a teardown that holds it has removed the file, and a late start then ends.
+/// The lock comes first: a teardown that holds it has removed the file, and a late start then ends without a trace.
 pub async fn run_from(file: &Path, stop: impl Future<Output = ()>) -> Result<(), HubError> {
     let dir = file.parent().unwrap_or(Path::new("."));
-    if !file.exists() {
-        return Err(HubError::Gone { path: file.to_owned() });
-    }
-    let lock = take_lock(dir)?;
+    let gone = || HubError::Gone { path: file.to_owned() };
+    let lock = if file.exists() { take_lock(dir)?.ok_or_else(gone)? } else { return Err(gone()) };
     let bytes = match fs::read(file) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Err(HubError::Gone { path: file.to_owned() }),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let _ = fs::remove_file(lock_file(dir));
+            let _ = fs::remove_dir(dir);
+            return Err(gone());
+        }
         other => other.map_err(HubError::io("read", file))?,
     };
     let config: Config = serde_json::from_slice(&bytes)
@@ -74,31 +81,17 @@ pub async fn until_told() {
     }
 }
 
-/// The file that a running switch holds locked, with its process id in it.
-pub(super) fn lock_file(dir: &Path) -> PathBuf {
-    dir.join("hub.lock")
-}
-
-fn take_lock(dir: &Path) -> Result<File, HubError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(HubError::io("create", dir))?;
+/// The lock with this process's id in it; nothing if there is no folder.
+fn take_lock(dir: &Path) -> Result<Option<File>, HubError> {
+    let mut file = match lock::take(dir)? {
+        Lock::Free(file) => file,
+        Lock::NoFolder => return Ok(None),
+        Lock::Held(_) => return Err(HubError::Running { dir: dir.to_owned() }),
+    };
     let path = lock_file(dir);
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(HubError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(HubError::Running { dir: dir.to_owned() }),
-        Err(TryLockError::Error(e)) => return Err(HubError::io("lock", &path)(e)),
-    }
     file.set_len(0).map_err(HubError::io("write", &path))?;
     write!(file, "{}", std::process::id()).map_err(HubError::io("write", &path))?;
-    Ok(file)
+    Ok(Some(file))
 }
 
 async fn serve(config: Config, lock: File, stop: impl Future<Output = ()>) -> Result<(), HubError> {

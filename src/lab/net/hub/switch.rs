@@ -170,7 +170,8 @@ impl Switch {
 
     fn deliver(&mut self, frame: &Frame<'_>, vlan: u16, to: &[PortId]) -> Vec<Delivery> {
         // Made once each, however many ports get them.
-        let (mut tagged, mut plain): (Option<Arc<[u8]>>, Option<Arc<[u8]>>) = (None, None);
+        let mut tagged: Option<Arc<[u8]>> = None;
+        let mut plain: Option<Arc<[u8]>> = None;
         let mut out = Vec::with_capacity(to.len());
         for id in to {
             let Some(port) = self.ports.get_mut(id) else { continue };

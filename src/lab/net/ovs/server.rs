@@ -49,6 +49,19 @@ pub(super) fn is_running(dir: &Path) -> bool {
 }
 
 impl OvsServer {
+    /// Waits for what a killed run had begun: a daemon is first `ip` or `env`, and only then itself.
+    fn settle(&self) {
+        self.place.settle();
+        proc::settle(&["ovsdb-tool"], &self.dir.join("conf.db.part").display().to_string());
+        for program in ["ovsdb-server", "ovs-vswitchd"] {
+            proc::settle(&["ip", "env"], &self.pid_file(program));
+        }
+    }
+
+    fn pid_file(&self, program: &str) -> String {
+        format!("--pidfile={}", self.dir.join(format!("{program}.pid")).display())
+    }
+
     /// Starts what of it does not run.
     pub fn make(&self) -> Result<(), NetError> {
         self.place.check()?;
@@ -59,6 +72,7 @@ impl OvsServer {
             let wanted = "an Open vSwitch in it".into();
             return Err(NetError::Absent { what: "network namespace", name, wanted });
         }
+        self.settle();
         let dir = &self.dir;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(NetError::io("create", dir))?;
         let (servers, switches) = daemons(dir);
@@ -89,7 +103,6 @@ impl OvsServer {
 
     /// Starts a daemon, which comes back when the daemon is ready.
     fn start(&self, program: &'static str, args: &[String]) -> Result<(), NetError> {
-        let file = |ending: &str| self.dir.join(format!("{program}.{ending}")).display().to_string();
         // `ip netns exec` first, else `env` alone: either way the folder goes into the environment.
         let mut argv = self.place.prefix();
         argv.push("env".into());
@@ -98,8 +111,8 @@ impl OvsServer {
         }
         argv.push(program.into());
         argv.extend(args.iter().cloned());
-        argv.push(format!("--pidfile={}", file("pid")));
-        argv.push(format!("--log-file={}", file("log")));
+        argv.push(self.pid_file(program));
+        argv.push(format!("--log-file={}", self.dir.join(format!("{program}.log")).display()));
         argv.extend(["--detach".to_owned(), "--no-chdir".to_owned()]);
         // A daemon that is not there yet must not be taken for one: `env` says 127 for an absent program.
         run(&argv[0], &argv[1..], None).map(drop)
@@ -108,6 +121,7 @@ impl OvsServer {
     /// Ends both daemons and removes their files.
     pub fn unmake(&self) -> Result<(), NetError> {
         self.place.check()?;
+        self.settle();
         let dir = &self.dir;
         let (servers, switches) = daemons(dir);
         for pid in &switches {
