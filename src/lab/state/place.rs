@@ -1,14 +1,20 @@
 //! Where a lab lives. Disks, logs and records are in its folder; sockets are in a second, short and private folder,
 //! because a unix socket's path has at most 107 bytes and a home directory may be longer than that.
+//!
+//! The lab's folder says which its runtime folder is, so that an esxprep with another environment (cron, sudo, a second
+//! login) finds the guests of the first.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
+use super::kept::replace;
 use super::{StateError, failed};
 
 /// The variable that names another folder for labs.
@@ -17,6 +23,8 @@ pub const LAB_HOME_VARIABLE: &str = "ESXPREP_LAB_HOME";
 pub const SOCKET_PATH_MAX: usize = 107;
 /// The file in a runtime folder that says whose it is.
 const OWNER_FILE: &str = "lab";
+/// The file in a lab's folder that says where its runtime folder is.
+const RUNTIME_FILE: &str = "runtime";
 
 /// A lab's two folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +49,10 @@ impl Place {
     pub fn at(name: &str, home: &Path, runtime_base: &Path) -> Result<Self, StateError> {
         check_name(name)?;
         let dir = real(&home.join(name)).map_err(failed("find", home))?;
-        let runtime = runtime_base.join(short_hash(&dir));
+        let recorded = fs::read(dir.join(RUNTIME_FILE)).ok().map(|path| PathBuf::from(OsString::from_vec(path)));
+        // One that is gone (another boot) is of no use any more.
+        let recorded = recorded.filter(|path| path.is_absolute() && path.is_dir());
+        let runtime = recorded.unwrap_or_else(|| runtime_base.join(short_hash(&dir)));
         Ok(Self { name: name.to_owned(), dir, runtime })
     }
 
@@ -66,6 +77,8 @@ impl Place {
     /// Makes both folders where they are missing, readable by their owner alone. A runtime folder that is a
     /// symbolic link or somebody else's is refused: who owns it could put their own sockets there.
     pub fn make(&self) -> Result<(), StateError> {
+        // A runtime folder with a long path is noticed here and not when the first guest starts.
+        self.socket("0123456789abcdef.sock")?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed("create", &self.dir))?;
         if let Some(base) = self.runtime.parent() {
             make_own_dir(base)?;
@@ -73,8 +86,8 @@ impl Place {
         make_own_dir(&self.runtime)?;
         let owner = self.runtime.join(OWNER_FILE);
         fs::write(&owner, self.dir.as_os_str().as_encoded_bytes()).map_err(failed("write", &owner))?;
-        // A home with a long path is noticed here and not when the first guest starts.
-        self.socket("0123456789abcdef.sock").map(|_| ())
+        replace(&self.dir.join(RUNTIME_FILE), self.runtime.as_os_str().as_encoded_bytes(), 0o600)?;
+        Ok(())
     }
 
     /// Removes the runtime folder if nothing but what esxprep put there is in it; true when it is gone.
@@ -176,13 +189,20 @@ fn labs_home() -> Result<PathBuf, StateError> {
     Ok(base.data_dir().join("esxprep").join("labs"))
 }
 
-/// `$XDG_RUNTIME_DIR/esxprep` when that is a folder, else `/tmp/esxprep-<uid>`.
+/// `$XDG_RUNTIME_DIR/esxprep` when that folder is ours and lasts, else `/tmp/esxprep-<uid>`.
 fn runtime_base() -> PathBuf {
     let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match xdg.filter(|dir| dir.is_absolute() && dir.is_dir()) {
+    match xdg.filter(|dir| lasts(dir)) {
         Some(dir) => dir.join("esxprep"),
         None => PathBuf::from(format!("/tmp/esxprep-{}", rustix::process::geteuid().as_raw())),
     }
+}
+
+/// Whether sockets in a runtime folder live as long as guests do. After `sudo` it is another user's. `/run/user/<uid>`
+/// is removed at the user's last logout (pam_systemd(8)) while guests live on, whose monitors nobody could reach then.
+fn lasts(dir: &Path) -> bool {
+    let own = |meta: fs::Metadata| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw();
+    dir.is_absolute() && !dir.starts_with("/run/user") && fs::metadata(dir).is_ok_and(own)
 }
 
 /// A name that is a file name, cannot climb out, and cannot be taken for an option.
@@ -297,6 +317,30 @@ mod tests {
     }
 
     #[test]
+    fn another_environment_finds_the_same_runtime_folder_while_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (labs, run, other) = (dir.path().join("labs"), dir.path().join("run"), dir.path().join("other"));
+        let place = Place::at("a", &labs, &run).unwrap();
+        place.make().unwrap();
+        assert_eq!(Place::at("a", &labs, &other).unwrap(), place);
+        assert!(place.remove_runtime().unwrap());
+        assert!(Place::at("a", &labs, &other).unwrap().runtime().starts_with(&other));
+    }
+
+    #[test]
+    fn a_runtime_folder_that_does_not_last_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(lasts(dir.path()));
+        for not in [Path::new("/run/user/0"), Path::new("relative"), &dir.path().join("none")] {
+            assert!(!lasts(not), "{}", not.display());
+        }
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
+            assert!(!lasts(dir.path()), "another user's");
+        }
+    }
+
+    #[test]
     fn a_link_or_somebody_elses_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (labs, run) = (dir.path().join("labs"), dir.path().join("run"));
@@ -323,6 +367,7 @@ mod tests {
         let place = Place::at("a", dir.path(), &base).unwrap();
         let error = place.make().unwrap_err();
         assert!(matches!(error, StateError::SocketPath { .. }), "{error}");
+        assert!(!place.exists(), "nothing was made");
         let short = PathBuf::from("/r");
         let place = Place::at("a", dir.path(), &short).unwrap();
         let room = SOCKET_PATH_MAX - place.runtime().as_os_str().len() - 1;
