@@ -90,7 +90,7 @@ impl Room {
         let disk = self.disk("d.qcow2", hears);
         let serial = self.path("serial.log");
         let mut launch = self.launch(&format!(
-            "-machine pc -m 16 -nodefaults -vga std -chardev file,id=s0,path={},append=on -serial chardev:s0 \
+            "-machine pc -m 16 -vga std -chardev file,id=s0,path={},append=on -serial chardev:s0 \
              -blockdev driver=qcow2,node-name=d0,file.driver=file,file.filename={} \
              -device ide-hd,drive=d0,serial=BOOT,bootindex=1",
             serial.display(),
@@ -103,7 +103,7 @@ impl Room {
     fn launch(&self, args: &str) -> Launch {
         let qmp = self.path("h1.qmp");
         let line = format!(
-            "-name h1 -accel tcg -display none -no-user-config {args} -qmp unix:{},server=on,wait=off",
+            "-name h1 -accel tcg -display none -nodefaults -no-user-config {args} -qmp unix:{},server=on,wait=off",
             qmp.display()
         );
         Launch {
@@ -653,7 +653,8 @@ async fn disks_are_snapshotted_while_the_guest_runs_and_while_it_does_not() {
 async fn ports_come_and_go_while_the_guest_runs() {
     let room = Room::new();
     within(async {
-        let launch = room.launch("-machine pc -m 16 -S -netdev user,id=n0,restrict=on -device e1000e,netdev=n0");
+        let launch =
+            room.launch("-machine pc -m 16 -S -netdev user,id=n0,restrict=on -device e1000e,netdev=n0,romfile=");
         let started = start(&launch).await.unwrap();
         let qmp = &started.qmp;
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -185,7 +185,7 @@ pub fn check_thaw(name: &str, frozen: &Frozen, args: &[OsString], qemu: Option<Q
     if let Some(now) = qemu.filter(|now| *now != frozen.qemu) {
         // `pc` and `q35` are other machines in every QEMU; `pc-i440fx-10.0` stays the same in newer ones.
         let machine = frozen.hardware.iter().find_map(|part| part.strip_prefix("-machine "));
-        let pinned = machine.is_some_and(|m| m.split(',').next().is_some_and(|m| m.contains(|c: char| c == '.')));
+        let pinned = machine.is_some_and(|m| m.split(',').next().is_some_and(|m| m.contains('.')));
         if now < frozen.qemu {
             differences.push(format!("it was saved by QEMU {}, this one is older: {now}", frozen.qemu));
         } else if !pinned {

@@ -15,7 +15,7 @@ use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
 use super::kept::replace;
-use super::{StateError, failed};
+use super::{Lock, StateError, failed};
 
 /// The variable that names another folder for labs.
 pub const LAB_HOME_VARIABLE: &str = "ESXPREP_LAB_HOME";
@@ -115,6 +115,40 @@ impl Place {
             let _ = fs::remove_dir(base);
         }
         Ok(true)
+    }
+
+    /// Removes what esxprep keeps of a lab of which nothing stands any more: the runtime folder, these records (file
+    /// names in the lab's folder), the journal if it is empty, the lock, and the folder itself. What else is in it
+    /// stays, and with it the folder: its paths are given back.
+    pub fn remove(&self, lock: Lock, records: &[&str]) -> Result<Vec<PathBuf>, StateError> {
+        self.remove_runtime()?;
+        let journal = self.journal();
+        let empty = fs::metadata(&journal).is_ok_and(|meta| meta.len() == 0);
+        let files = records.iter().copied().chain([RUNTIME_FILE]).map(|name| self.dir.join(name));
+        for path in files.chain(empty.then_some(journal)) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &path)(e)),
+                _ => {}
+            }
+        }
+        let lock_file = self.lock_file();
+        let mut left: Vec<_> = fs::read_dir(&self.dir)
+            .map_err(failed("list", &self.dir))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| *path != lock_file)
+            .collect();
+        left.sort();
+        if left.is_empty() {
+            lock.remove()?;
+            match fs::remove_dir(&self.dir) {
+                // Another esxprep may have begun the lab anew, once the lock was gone.
+                Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                    return Err(failed("remove", &self.dir)(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(left)
     }
 
     /// The lab's name.
@@ -314,6 +348,30 @@ mod tests {
         assert!(place.remove_runtime().unwrap());
         assert!(!run.exists());
         assert!(place.remove_runtime().unwrap(), "a second time");
+    }
+
+    #[test]
+    fn a_lab_of_which_nothing_stands_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (labs, run) = (dir.path().join("labs"), dir.path().join("run"));
+        let place = Place::at("a", &labs, &run).unwrap();
+        place.make().unwrap();
+        let foreign = place.dir().join("notes.txt");
+        for file in [&foreign, &place.dir().join("ports.json"), &place.journal()] {
+            fs::write(file, "").unwrap();
+        }
+        let lock = Lock::take(&place, "lab down").unwrap();
+        assert_eq!(place.remove(lock, &["ports.json", "stages.json"]).unwrap(), [foreign.clone()]);
+        assert!(foreign.exists() && !run.exists());
+        // A journal in which something stands is not thrown away.
+        fs::write(place.journal(), "{}\n").unwrap();
+        fs::remove_file(&foreign).unwrap();
+        let lock = Lock::take(&place, "lab down").unwrap();
+        assert_eq!(place.remove(lock, &[]).unwrap(), [place.journal()]);
+        fs::remove_file(place.journal()).unwrap();
+        let lock = Lock::take(&place, "lab down").unwrap();
+        assert!(place.remove(lock, &[]).unwrap().is_empty());
+        assert!(!place.exists());
     }
 
     #[test]
