@@ -70,7 +70,7 @@ const OPTIONS: &[(&str, Part)] = &[
     ("serial", Part::Keys(&[])),
     ("netdev", Part::Keys(&["id"])),
     ("drive", Part::Keys(&["if", "id", "format", "media", "index", "bus", "unit", "readonly", "snapshot"])),
-    ("blockdev", Part::Keys(&["node-name", "read-only", "file", "backing"])),
+    ("blockdev", Part::Keys(&["driver", "node-name", "read-only", "file", "file.driver", "backing"])),
 ];
 
 /// What of a command line makes the machine: one text an option, in order, for PCI places that are not pinned depend
@@ -185,7 +185,7 @@ pub fn check_thaw(name: &str, frozen: &Frozen, args: &[OsString], qemu: Option<Q
     if let Some(now) = qemu.filter(|now| *now != frozen.qemu) {
         // `pc` and `q35` are other machines in every QEMU; `pc-i440fx-10.0` stays the same in newer ones.
         let machine = frozen.hardware.iter().find_map(|part| part.strip_prefix("-machine "));
-        let pinned = machine.is_some_and(|m| m.split(',').next().is_some_and(|m| m.contains(|c: char| c == '.')));
+        let pinned = machine.is_some_and(|m| m.split(',').next().is_some_and(|m| m.contains('.')));
         if now < frozen.qemu {
             differences.push(format!("it was saved by QEMU {}, this one is older: {now}", frozen.qemu));
         } else if !pinned {
@@ -290,6 +290,14 @@ mod tests {
                 "-device e1000e,netdev=n0,mac=52:54:00:00:00:01",
             ]
         );
+    }
+
+    #[test]
+    fn block_nodes_keep_their_form_and_lose_their_paths() {
+        let line = "-blockdev driver=qcow2,node-name=boot,discard=unmap,file.driver=file,file.filename=/l/b,,x.qcow2";
+        assert_eq!(hardware(&args(line)), ["-blockdev driver=qcow2,node-name=boot,file.driver=file"]);
+        let raw = line.replace("qcow2,node", "raw,node");
+        assert_ne!(hardware(&args(&raw)), hardware(&args(line)));
     }
 
     #[test]

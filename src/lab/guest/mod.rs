@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use freeze::{Frozen, check_thaw, digest, freeze, hardware, thaw, thaw_args};
 pub use log::rotate;
 pub use ports::{add_port, holder, list_ports, remove_port};
-pub use proc::{Identity, Liveness, Usage, usage};
+pub use proc::{Identity, Liveness, Stray, Usage, strays, usage};
 pub use serial::{Found, Line, Serial, clean, last_lines, search};
 pub use snapshot::{DiskSnapshot, create, delete, list, revert};
 pub use start::{Helper, Launch, Spawned, Started, spawn, spawn_helper, start};
@@ -90,6 +90,14 @@ pub enum GuestError {
         name: String,
         /// The text that is missing.
         marker: String,
+    },
+    /// `-daemonize` would part the process from its number.
+    #[error(
+        "{name}: `-daemonize` is among QEMU's arguments; esxprep puts it into a session of its own by itself, so leave it out"
+    )]
+    Daemonize {
+        /// The guest or helper.
+        name: String,
     },
     /// A process of that number is not the one that was started.
     #[error("{name}: process {pid} is not the one that esxprep started ({why}); it is left alone")]

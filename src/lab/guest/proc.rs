@@ -160,20 +160,22 @@ pub(super) fn command_line(pid: u32) -> Vec<OsString> {
     bytes.split(|b| *b == 0).map(|arg| OsString::from_vec(arg.to_vec())).collect()
 }
 
-/// Whether an argument holds `marker` whole: `/run/h1.qmp` is not in `/run/h1.qmp2` nor in `/x/run/h1.qmp`.
+/// Whether an argument holds `marker` whole: `/run/h1.qmp` is not in `/run/h1.qmp2` nor in `/x/run/h1.qmp`. QEMU's
+/// options write a comma twice.
 pub(super) fn carries(args: &[OsString], marker: &str) -> bool {
-    let marker = marker.as_bytes();
-    !marker.is_empty()
-        && args.iter().any(|arg| {
-            let arg = arg.as_encoded_bytes();
-            arg.windows(marker.len()).enumerate().any(|(at, part)| {
+    let holds = |arg: &[u8], marker: &[u8]| {
+        !marker.is_empty()
+            && arg.windows(marker.len()).enumerate().any(|(at, part)| {
                 let before = at.checked_sub(1).map(|i| arg[i]);
                 let after = arg.get(at + marker.len());
                 part == marker
                     && matches!(before, None | Some(b'=' | b':' | b','))
                     && matches!(after, None | Some(b','))
             })
-        })
+    };
+    let doubled = marker.replace(',', ",,");
+    let forms = [marker.as_bytes(), doubled.as_bytes()];
+    args.iter().any(|arg| forms.iter().any(|form| holds(arg.as_encoded_bytes(), form)))
 }
 
 /// The file name of the program that a process runs now; none when it has ended or is not ours to see.
@@ -217,6 +219,45 @@ pub(super) fn find_marked(wanted: &Path, marker: &str) -> Vec<Identity> {
         .filter_map(Identity::of)
         .collect();
     found.sort_by_key(|identity| (identity.start, identity.pid));
+    found
+}
+
+/// A process that has files of a folder among its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// Who it is.
+    pub identity: Identity,
+    /// The file name of its program.
+    pub program: String,
+    /// Its command line.
+    pub args: Vec<OsString>,
+}
+
+/// Living processes of this user's that have files below `dir` among their arguments, this one left out: when a lab's
+/// journal is gone, its runtime folder still tells what belongs to it. Whoever looks at such a file (`tail`, `socat`)
+/// is among them, so show them and let the user choose.
+pub fn strays(dir: &Path) -> Vec<Stray> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut folder = dir.as_os_str().as_encoded_bytes().to_vec();
+    folder.push(b'/');
+    let own = std::process::id();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != own)
+        .filter_map(|pid| {
+            let args = command_line(pid);
+            let names = args.iter().any(|arg| {
+                let arg = arg.as_encoded_bytes();
+                arg.windows(folder.len()).enumerate().any(|(at, part)| {
+                    let before = at.checked_sub(1).map(|i| arg[i]);
+                    part == folder && matches!(before, None | Some(b'=' | b':' | b','))
+                })
+            });
+            let program = names.then(|| program(pid)).flatten()?;
+            Some(Stray { identity: Identity::of(pid)?, program, args })
+        })
+        .collect();
+    found.sort_by_key(|stray| (stray.identity.start, stray.identity.pid));
     found
 }
 
@@ -272,6 +313,7 @@ mod tests {
             assert!(!carries(&line, other), "{other}");
         }
         assert!(carries(&args(&["hub", "/run/a/hub"]), "/run/a/hub"));
+        assert!(carries(&args(&["qemu", "-qmp", "unix:/r/a,,b/h1.qmp,server=on"]), "/r/a,b/h1.qmp"));
         assert!(carries(&args(&["q", "-chardev", "socket,path=/r/m,server=on"]), "/r/m"));
     }
 
@@ -294,6 +336,7 @@ mod tests {
         }
         let as_qemu = find_marked(Path::new("/usr/bin/qemu-system-x86_64"), marker);
         let as_tail = find_marked(Path::new("tail"), marker);
+        let strays = strays(dir.path());
         let id = tail.id();
         for child in [&mut child, &mut tail] {
             let _ = child.kill();
@@ -301,6 +344,7 @@ mod tests {
         }
         assert_eq!(as_qemu, []);
         assert_eq!(as_tail.iter().map(|i| i.pid).collect::<Vec<_>>(), [id]);
+        assert_eq!(strays.iter().map(|s| (s.identity.pid, s.program.as_str())).collect::<Vec<_>>(), [(id, "tail")]);
     }
 
     proptest! {

@@ -127,17 +127,13 @@ pub async fn start(launch: &Launch) -> Result<Started, GuestError> {
 pub fn spawn(launch: &Launch) -> Result<Spawned, GuestError> {
     let began = Instant::now();
     let process = launch.process();
-    if let Some(serial) = &launch.serial {
-        // Only when nobody writes it any more.
-        check_free(&process, &launch.args)?;
-        log::rotate(serial, launch.keep_logs)?;
-    }
     let what = What {
         process,
         args: &launch.args,
         netns: launch.netns.as_deref(),
         dir: &launch.dir,
         log: &launch.log,
+        serial: launch.serial.as_deref(),
         keep_logs: launch.keep_logs,
     };
     let (child, process, log_from) = what.spawn()?;
@@ -153,6 +149,7 @@ pub async fn spawn_helper(helper: &Helper, grace: Duration) -> Result<Process, G
         netns: helper.netns.as_deref(),
         dir: &helper.dir,
         log: &helper.log,
+        serial: None,
         keep_logs: helper.keep_logs,
     };
     let (mut child, process, log_from) = what.spawn()?;
@@ -169,6 +166,7 @@ struct What<'a> {
     netns: Option<&'a str>,
     dir: &'a Path,
     log: &'a Path,
+    serial: Option<&'a Path>,
     keep_logs: usize,
 }
 
@@ -178,7 +176,9 @@ impl What<'_> {
         check_free(&process, self.args)?;
         // What a killed predecessor left would be taken for the new one's.
         process.remove_leftovers()?;
-        log::rotate(self.log, self.keep_logs)?;
+        for log in [Some(self.log), self.serial].into_iter().flatten() {
+            log::rotate(log, self.keep_logs)?;
+        }
         let (mut file, _) = log::open(self.log)?;
         let line = command_line(setsid().as_deref(), self.netns, &process.program, self.args);
         let shown: Vec<_> = line.iter().map(|word| shell_words::quote(&word.to_string_lossy()).into_owned()).collect();
@@ -211,6 +211,9 @@ fn check_free(process: &Process, args: &[OsString]) -> Result<(), GuestError> {
     let (name, marker) = (process.name.clone(), process.marker.clone());
     if !carries(args, &marker) {
         return Err(GuestError::NoMarker { name, marker });
+    }
+    if args.iter().any(|arg| arg == "-daemonize" || arg == "--daemonize") {
+        return Err(GuestError::Daemonize { name });
     }
     match find_marked(&process.program, &marker).first() {
         Some(other) => Err(GuestError::Running { name, pid: other.pid }),

@@ -162,7 +162,7 @@ pub struct UserConnection {
 impl UserConnection {
     /// The forward that this line speaks of, if it is one.
     pub fn forward(&self) -> Option<Forward> {
-        (self.state == "HOST_FORWARD").then(|| Forward {
+        (self.state == "HOST_FORWARD").then_some(Forward {
             protocol: self.protocol,
             host_address: self.source.0,
             host_port: self.source.1,

@@ -33,16 +33,14 @@ pub enum QmpError {
     },
     /// Connected, but QEMU does not greet: it serves one client at a time on a monitor (seen on QEMU 10.0.2).
     #[error(
-        "{} took the connection but did not greet within {waited:?}: another program is on this monitor (QEMU serves one at a time), or QEMU's process is stopped; close the other program{}",
-        path.display(), other.map(|pid| format!(", process {pid}")).unwrap_or_default()
+        "{} took the connection but did not greet within {waited:?}: another program is on this monitor (QEMU serves one at a time), or QEMU's process is stopped; close the other program, or use the second monitor",
+        path.display()
     )]
     NoGreeting {
         /// The socket.
         path: PathBuf,
         /// How long was waited.
         waited: Duration,
-        /// A process of ours that is known to be on it.
-        other: Option<u32>,
     },
     /// The connection ended.
     #[error("the connection to QEMU's monitor {} ended while `{doing}` was asked for: {reason}; QEMU has ended or was killed", path.display())]

@@ -1,15 +1,21 @@
 //! Where a lab lives. Disks, logs and records are in its folder; sockets are in a second, short and private folder,
 //! because a unix socket's path has at most 107 bytes and a home directory may be longer than that.
+//!
+//! The lab's folder says which its runtime folder is, so that an esxprep with another environment (cron, sudo, a second
+//! login) finds the guests of the first.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
-use super::{StateError, failed};
+use super::kept::replace;
+use super::{Lock, StateError, failed};
 
 /// The variable that names another folder for labs.
 pub const LAB_HOME_VARIABLE: &str = "ESXPREP_LAB_HOME";
@@ -17,6 +23,8 @@ pub const LAB_HOME_VARIABLE: &str = "ESXPREP_LAB_HOME";
 pub const SOCKET_PATH_MAX: usize = 107;
 /// The file in a runtime folder that says whose it is.
 const OWNER_FILE: &str = "lab";
+/// The file in a lab's folder that says where its runtime folder is.
+const RUNTIME_FILE: &str = "runtime";
 
 /// A lab's two folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +49,10 @@ impl Place {
     pub fn at(name: &str, home: &Path, runtime_base: &Path) -> Result<Self, StateError> {
         check_name(name)?;
         let dir = real(&home.join(name)).map_err(failed("find", home))?;
-        let runtime = runtime_base.join(short_hash(&dir));
+        let recorded = fs::read(dir.join(RUNTIME_FILE)).ok().map(|path| PathBuf::from(OsString::from_vec(path)));
+        // One that is gone (another boot) is of no use any more.
+        let recorded = recorded.filter(|path| path.is_absolute() && path.is_dir());
+        let runtime = recorded.unwrap_or_else(|| runtime_base.join(short_hash(&dir)));
         Ok(Self { name: name.to_owned(), dir, runtime })
     }
 
@@ -66,6 +77,8 @@ impl Place {
     /// Makes both folders where they are missing, readable by their owner alone. A runtime folder that is a
     /// symbolic link or somebody else's is refused: who owns it could put their own sockets there.
     pub fn make(&self) -> Result<(), StateError> {
+        // A runtime folder with a long path is noticed here and not when the first guest starts.
+        self.socket("0123456789abcdef.sock")?;
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed("create", &self.dir))?;
         if let Some(base) = self.runtime.parent() {
             make_own_dir(base)?;
@@ -73,8 +86,8 @@ impl Place {
         make_own_dir(&self.runtime)?;
         let owner = self.runtime.join(OWNER_FILE);
         fs::write(&owner, self.dir.as_os_str().as_encoded_bytes()).map_err(failed("write", &owner))?;
-        // A home with a long path is noticed here and not when the first guest starts.
-        self.socket("0123456789abcdef.sock").map(|_| ())
+        replace(&self.dir.join(RUNTIME_FILE), self.runtime.as_os_str().as_encoded_bytes(), 0o600)?;
+        Ok(())
     }
 
     /// Removes the runtime folder if nothing but what esxprep put there is in it; true when it is gone.
@@ -102,6 +115,40 @@ impl Place {
             let _ = fs::remove_dir(base);
         }
         Ok(true)
+    }
+
+    /// Removes what esxprep keeps of a lab of which nothing stands any more: the runtime folder, these records (file
+    /// names in the lab's folder), the journal if it is empty, the lock, and the folder itself. What else is in it
+    /// stays, and with it the folder: its paths are given back.
+    pub fn remove(&self, lock: Lock, records: &[&str]) -> Result<Vec<PathBuf>, StateError> {
+        self.remove_runtime()?;
+        let journal = self.journal();
+        let empty = fs::metadata(&journal).is_ok_and(|meta| meta.len() == 0);
+        let files = records.iter().copied().chain([RUNTIME_FILE]).map(|name| self.dir.join(name));
+        for path in files.chain(empty.then_some(journal)) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &path)(e)),
+                _ => {}
+            }
+        }
+        let lock_file = self.lock_file();
+        let mut left: Vec<_> = fs::read_dir(&self.dir)
+            .map_err(failed("list", &self.dir))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| *path != lock_file)
+            .collect();
+        left.sort();
+        if left.is_empty() {
+            lock.remove()?;
+            match fs::remove_dir(&self.dir) {
+                // Another esxprep may have begun the lab anew, once the lock was gone.
+                Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                    return Err(failed("remove", &self.dir)(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(left)
     }
 
     /// The lab's name.
@@ -176,13 +223,20 @@ fn labs_home() -> Result<PathBuf, StateError> {
     Ok(base.data_dir().join("esxprep").join("labs"))
 }
 
-/// `$XDG_RUNTIME_DIR/esxprep` when that is a folder, else `/tmp/esxprep-<uid>`.
+/// `$XDG_RUNTIME_DIR/esxprep` when that folder is ours and lasts, else `/tmp/esxprep-<uid>`.
 fn runtime_base() -> PathBuf {
     let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match xdg.filter(|dir| dir.is_absolute() && dir.is_dir()) {
+    match xdg.filter(|dir| lasts(dir)) {
         Some(dir) => dir.join("esxprep"),
         None => PathBuf::from(format!("/tmp/esxprep-{}", rustix::process::geteuid().as_raw())),
     }
+}
+
+/// Whether sockets in a runtime folder live as long as guests do. After `sudo` it is another user's. `/run/user/<uid>`
+/// is removed at the user's last logout (pam_systemd(8)) while guests live on, whose monitors nobody could reach then.
+fn lasts(dir: &Path) -> bool {
+    let own = |meta: fs::Metadata| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw();
+    dir.is_absolute() && !dir.starts_with("/run/user") && fs::metadata(dir).is_ok_and(own)
 }
 
 /// A name that is a file name, cannot climb out, and cannot be taken for an option.
@@ -297,6 +351,54 @@ mod tests {
     }
 
     #[test]
+    fn a_lab_of_which_nothing_stands_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (labs, run) = (dir.path().join("labs"), dir.path().join("run"));
+        let place = Place::at("a", &labs, &run).unwrap();
+        place.make().unwrap();
+        let foreign = place.dir().join("notes.txt");
+        for file in [&foreign, &place.dir().join("ports.json"), &place.journal()] {
+            fs::write(file, "").unwrap();
+        }
+        let lock = Lock::take(&place, "lab down").unwrap();
+        assert_eq!(place.remove(lock, &["ports.json", "stages.json"]).unwrap(), [foreign.clone()]);
+        assert!(foreign.exists() && !run.exists());
+        // A journal in which something stands is not thrown away.
+        fs::write(place.journal(), "{}\n").unwrap();
+        fs::remove_file(&foreign).unwrap();
+        let lock = Lock::take(&place, "lab down").unwrap();
+        assert_eq!(place.remove(lock, &[]).unwrap(), [place.journal()]);
+        fs::remove_file(place.journal()).unwrap();
+        let lock = Lock::take(&place, "lab down").unwrap();
+        assert!(place.remove(lock, &[]).unwrap().is_empty());
+        assert!(!place.exists());
+    }
+
+    #[test]
+    fn another_environment_finds_the_same_runtime_folder_while_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (labs, run, other) = (dir.path().join("labs"), dir.path().join("run"), dir.path().join("other"));
+        let place = Place::at("a", &labs, &run).unwrap();
+        place.make().unwrap();
+        assert_eq!(Place::at("a", &labs, &other).unwrap(), place);
+        assert!(place.remove_runtime().unwrap());
+        assert!(Place::at("a", &labs, &other).unwrap().runtime().starts_with(&other));
+    }
+
+    #[test]
+    fn a_runtime_folder_that_does_not_last_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(lasts(dir.path()));
+        for not in [Path::new("/run/user/0"), Path::new("relative"), &dir.path().join("none")] {
+            assert!(!lasts(not), "{}", not.display());
+        }
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
+            assert!(!lasts(dir.path()), "another user's");
+        }
+    }
+
+    #[test]
     fn a_link_or_somebody_elses_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (labs, run) = (dir.path().join("labs"), dir.path().join("run"));
@@ -323,6 +425,7 @@ mod tests {
         let place = Place::at("a", dir.path(), &base).unwrap();
         let error = place.make().unwrap_err();
         assert!(matches!(error, StateError::SocketPath { .. }), "{error}");
+        assert!(!place.exists(), "nothing was made");
         let short = PathBuf::from("/r");
         let place = Place::at("a", dir.path(), &short).unwrap();
         let room = SOCKET_PATH_MAX - place.runtime().as_os_str().len() - 1;
