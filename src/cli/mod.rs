@@ -12,6 +12,7 @@ mod parse;
 mod record;
 mod schema;
 mod sim;
+mod standin_guest;
 mod test;
 mod validate;
 
@@ -83,6 +84,9 @@ enum Command {
     },
     /// Print the manual page.
     Man,
+    /// The program inside the stand-in virtual machine.
+    #[command(hide = true)]
+    StandinGuest,
 }
 
 /// Parses the command line, calls the subcommand and returns its exit code.
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Parse(args) => parse::parse(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Steps(args) => schema::steps(&args),
+        Command::StandinGuest => standin_guest::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut script);

@@ -56,6 +56,9 @@ impl SimHost {
         if self.options.esxcli_ms > 0 && request.argv[0].ends_with("/esxcli") {
             tokio::time::sleep(Duration::from_millis(self.options.esxcli_ms)).await;
         }
+        if self.answered_below(&request).await {
+            return;
+        }
         let host = Arc::clone(self);
         let Ok((answer, request)) = tokio::task::spawn_blocking(move || (host.answer(&request), request)).await else {
             return;
@@ -63,6 +66,7 @@ impl SimHost {
         for effect in &answer.effects {
             match effect {
                 Effect::Reboot { after_ms, save } => self.reboot(Duration::from_millis(*after_ms), *save),
+                Effect::PowerOff { after_ms, save } => self.power_down(Duration::from_millis(*after_ms), *save),
                 Effect::AddressesChanged | Effect::SshStopped | Effect::SshStarted => self.follow_addresses().await,
                 Effect::Save | Effect::HostdRestart | Effect::KeysChanged => {}
             }
@@ -78,6 +82,22 @@ impl SimHost {
                 self.reboot(Duration::ZERO, false);
             }
         }
+    }
+
+    /// Lets the machine below answer a program, if there is one and it can.
+    async fn answered_below(&self, request: &Request) -> bool {
+        let Some(below) = self.options.below.clone() else { return false };
+        let Some(command) = self.with_state(|state, _| below.program(state, &request.argv)) else { return false };
+        let mut command = tokio::process::Command::from(command);
+        let output = command.stdin(std::process::Stdio::null()).kill_on_drop(true).output().await;
+        match output {
+            Ok(output) => {
+                let text = below.reword(&String::from_utf8_lossy(&output.stdout));
+                request.reply(text.as_bytes(), &output.stderr, output.status.code().unwrap_or(1));
+            }
+            Err(error) => request.reply(b"", format!("{}: {error}\n", request.argv[0]).as_bytes(), 127),
+        }
+        true
     }
 
     fn answer(&self, request: &Request) -> Answer {
@@ -102,6 +122,11 @@ impl SimHost {
                 }
                 _ => {}
             }
+        }
+        if let Some(below) = &self.options.below
+            && inner.running.is_some()
+        {
+            below.follow(&mut inner.state);
         }
         answer
     }

@@ -176,7 +176,8 @@ impl SimHost {
         let host = Arc::clone(self);
         let (state, running) = blocking(move || host.power_on()).await?;
         // A host that is there when the simulator starts has been up for a while.
-        let mut hostd = if self.boots.load(Ordering::SeqCst) == 0 { 0 } else { self.options.hostd_ms };
+        let early = self.boots.load(Ordering::SeqCst) == 0 && self.options.below.is_none();
+        let mut hostd = if early { 0 } else { self.options.hostd_ms };
         for fault in &self.faults {
             if let Kind::SlowHostd(ms) = fault {
                 hostd = *ms;
@@ -200,10 +201,13 @@ impl SimHost {
     }
 
     fn power_on(&self) -> Result<(HostState, Running), SimError> {
-        let saved = match self.disk.load(&self.label)? {
+        let mut saved = match self.disk.load(&self.label)? {
             Some(saved) => saved,
             None => factory(&self.options, &self.faults, self.index)?,
         };
+        if let Some(below) = &self.options.below {
+            below.attach(&mut saved);
+        }
         let mut state = HostState::boot(&saved, unix_now());
         if self.boots.load(Ordering::SeqCst) == 0 {
             for fault in &self.faults {
@@ -220,6 +224,9 @@ impl SimHost {
         state.read_files(&root).doing("read back the saved files of", &root)?;
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });
         let running = Running::start(&self.disk.root(), tmp.unwrap_or(TMP_BYTES), self.options.plain_chroot)?;
+        if let Some(below) = &self.options.below {
+            below.follow(&mut state);
+        }
         Ok((state, running))
     }
 
@@ -252,6 +259,10 @@ impl SimHost {
             if let Err(error) = self.disk.write_state(&saved) {
                 tracing::error!(%error, host = self.label, "the simulated host lost what was on its boot disk");
             }
+            // What lies in the datastores is there without any save.
+            if let Some(below) = self.options.below.as_ref().filter(|_| inner.state.boot_disk_visible()) {
+                below.saved();
+            }
         }
     }
 
@@ -276,15 +287,27 @@ impl SimHost {
     }
 
     pub(super) fn save_locked(&self, state: &HostState) {
-        if state.boot_disk_visible()
-            && let Err(error) = self.disk.save(state)
-        {
+        if !state.boot_disk_visible() {
+            return;
+        }
+        if let Err(error) = self.disk.save(state) {
             tracing::error!(%error, host = self.label, "the simulated host could not save its state");
+        } else if let Some(below) = &self.options.below {
+            below.saved();
         }
     }
 
     /// Down and up again after `after`. Does nothing while a reboot is under way.
     pub(crate) fn reboot(self: &Arc<Self>, after: Duration, save: bool) {
+        self.go_down(after, save, true);
+    }
+
+    /// Down and, where there is a machine below that can be off, off.
+    pub(crate) fn power_down(self: &Arc<Self>, after: Duration, save: bool) {
+        self.go_down(after, save, false);
+    }
+
+    fn go_down(self: &Arc<Self>, after: Duration, save: bool, restart: bool) {
         if self.has(|f| matches!(f, Kind::NoReboot)) || self.rebooting.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -299,6 +322,9 @@ impl SimHost {
             host.power_off().await;
             if host.has(|f| matches!(f, Kind::NeverReturns)) {
                 return;
+            }
+            if let Some(below) = &host.options.below {
+                return below.go_down(restart);
             }
             tokio::time::sleep(Duration::from_millis(host.options.boot_ms)).await;
             if host.has(|f| matches!(f, Kind::ChangeHostKey)) {

@@ -9,11 +9,13 @@
 
 mod accounts;
 mod answers;
+mod below;
 mod crypt;
 mod disk;
 mod error;
 mod fault;
 pub mod front;
+pub mod guest;
 pub mod host;
 mod jail;
 mod keys;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+pub use below::Below;
 pub use error::SimError;
 pub use fault::{FAULTS, Fault};
 pub use host::made_up_uuids;

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::Fault;
+use super::{Below, Fault};
 
 /// How many hosts of which release, where they listen and what goes wrong with them.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Options {
     pub plain_chroot: bool,
     /// Use the machine's own shell and tools even where there is busybox.
     pub without_busybox: bool,
+    /// A machine below the host that is the host's own, as in a virtual machine; `None`: everything is made up.
+    pub below: Option<Arc<dyn Below>>,
 }
 
 impl Default for Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             management_address: None,
             plain_chroot: false,
             without_busybox: false,
+            below: None,
         }
     }
 }

@@ -9,7 +9,9 @@ mount -t devpts pts /dev/pts
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tmpfs run /run
 while read -r module; do
-    insmod "/mod/$module" || echo "STANDIN cannot load $module"
+    # A USB disk need not settle for a second.
+    case "$module" in usb_storage.ko) option=delay_use=0 ;; *) option= ;; esac
+    insmod "/mod/$module" $option || echo "STANDIN cannot load $module"
 done < /mod/order
 rm -rf /mod
 ip link set lo up

@@ -51,6 +51,8 @@ pub(super) fn cached(
         order.push('\n');
         files.insert(format!("mod/{name}"), (0o644, content));
     }
+    // By this the program inside knows where it is.
+    files.insert("etc/esxprep-standin".into(), (0o644, b"stand-in guest\n".to_vec()));
     files.insert("mod/order".into(), (0o644, order.into_bytes()));
     files.insert("bin/busybox".into(), (0o755, fs::read(&busybox).doing("read", &busybox)?));
     files.insert("init".into(), (0o755, INIT.as_bytes().to_vec()));

@@ -8,6 +8,7 @@
 //! Three states are told apart, because that is where playbooks go wrong: what is configured, what is running,
 //! and what would be there after the next boot.
 
+mod attach;
 mod cmd;
 mod dispatch;
 mod esxcfg;
@@ -20,6 +21,7 @@ mod tools;
 mod values;
 mod vimcmd;
 
+pub use attach::{Attached, AttachedController, AttachedDisk, AttachedNic, Lease, Setup, VmkLink};
 pub use dispatch::{answer, programs};
 pub use factory::made_up_uuids;
 pub use state::{HostState, SshdProfile, StateError};
@@ -118,6 +120,13 @@ impl Answer {
 pub enum Effect {
     /// The host goes down after so many milliseconds; `save`: the configuration is saved on the way.
     Reboot {
+        /// Milliseconds until it goes down.
+        after_ms: u64,
+        /// Whether the configuration is saved on the way down.
+        save: bool,
+    },
+    /// The host goes down and stays off, where there is a machine that can be off; else it comes back.
+    PowerOff {
         /// Milliseconds until it goes down.
         after_ms: u64,
         /// Whether the configuration is saved on the way down.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::attach::Attached;
 use super::factory::tables;
 pub(super) use super::values::*;
 
@@ -80,6 +81,9 @@ pub struct HostState {
     pub(super) vms: Vec<Vm>,
     pub(super) maintenance: bool,
     pub(super) certificates: u32,
+    /// Hardware that is really there; `None`: all of it is made up.
+    #[serde(skip)]
+    pub(super) attached: Option<Attached>,
 }
 
 impl HostState {
@@ -124,10 +128,13 @@ impl HostState {
         let native = |list: &[Module], name: &str| list.iter().any(|m| m.name == name && m.enabled && m.present);
         let ahci = native(&self.modules, "vmw_ahci");
         let usb = native(&self.modules, "vmkusb");
+        let (ne1000, igbn) = (native(&self.modules, "ne1000"), native(&self.modules, "igbn"));
         for module in &mut self.modules {
             let shadowed = match module.name.as_str() {
                 "ahci" => ahci,
                 "xhci" | "ehci-hcd" | "usb-uhci" | "usb" | "usb-storage" => usb,
+                "e1000e" => ne1000,
+                "igb" => igbn,
                 _ => false,
             };
             module.loaded = module.enabled && module.present && !shadowed;
@@ -184,17 +191,23 @@ impl HostState {
     /// (vmw_ahci, vmkusb) has the controller of the nested lab, and needs the old driver; 6.7 takes either;
     /// 7.0 and later have only the native one. A host without its disk runs from memory and saves nothing.
     pub fn boot_disk_visible(&self) -> bool {
-        let (native, old) = match self.boot_bus.as_str() {
+        !self.boot_lost && self.bus_visible(&self.boot_bus)
+    }
+
+    /// Whether the running system sees disks on `bus`: `ide`, `ahci`, `usb`, `nvme` or `pvscsi`.
+    pub(super) fn bus_visible(&self, bus: &str) -> bool {
+        let (native, old) = match bus {
             "ahci" => ("vmw_ahci", "ahci"),
             "usb" => ("vmkusb", "usb-storage"),
-            _ => return !self.boot_lost,
+            "nvme" => return self.module_loaded("nvme_pcie") || self.module_loaded("nvme"),
+            "pvscsi" => return self.module_loaded("pvscsi"),
+            _ => return true,
         };
-        let seen = match self.release {
+        match self.release {
             Release::V60 | Release::V65 => self.module_loaded(old),
             Release::V67 => self.module_loaded(native) || self.module_loaded(old),
             Release::V70 | Release::V80 => self.module_loaded(native),
-        };
-        seen && !self.boot_lost
+        }
     }
 
     /// The boot disk is gone until the state is made anew.
@@ -210,11 +223,20 @@ impl HostState {
 
     /// Marks the modules whose hardware is there.
     pub(super) fn mark_hardware(&mut self) {
-        let bus = self.boot_bus.clone();
+        let mut buses = vec![self.boot_bus.clone()];
+        if let Some(attached) = &self.attached {
+            buses.extend(attached.disks.iter().map(|disk| disk.bus.clone()));
+            // A controller of these needs its driver even with no disk on it; q35 always has an AHCI one.
+            let controllers = attached.controllers.iter().filter(|controller| controller.bus != "usb");
+            buses.extend(controllers.map(|controller| controller.bus.clone()));
+        }
+        let has = |bus: &str| buses.iter().any(|known| known == bus);
         for module in &mut self.modules {
             match module.name.as_str() {
-                "vmw_ahci" | "ahci" => module.present = bus == "ahci",
-                "usb-storage" => module.present = bus == "usb",
+                "vmw_ahci" | "ahci" => module.present = has("ahci"),
+                "usb-storage" => module.present = has("usb"),
+                "nvme" | "nvme_pcie" => module.present = has("nvme"),
+                "pvscsi" => module.present = has("pvscsi"),
                 _ => {}
             }
         }

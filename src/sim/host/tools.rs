@@ -189,6 +189,17 @@ pub(super) fn reboot(_: &mut HostState, call: &Call<'_>) -> Answer {
     Answer::default().with(Effect::Reboot { after_ms: if force { 0 } else { delay.unwrap_or(1) * 1000 }, save: !force })
 }
 
+/// `poweroff` and `halt` of busybox: as `reboot`, and the host stays off.
+pub(super) fn poweroff(state: &mut HostState, call: &Call<'_>) -> Answer {
+    let mut answer = reboot(state, call);
+    for effect in &mut answer.effects {
+        if let Effect::Reboot { after_ms, save } = *effect {
+            *effect = Effect::PowerOff { after_ms, save };
+        }
+    }
+    answer
+}
+
 pub(super) fn vmkping(state: &mut HostState, call: &Call<'_>) -> Answer {
     let words = args(call);
     let value = |letter: &str| words.iter().position(|w| *w == letter).and_then(|i| words.get(i + 1)).copied();

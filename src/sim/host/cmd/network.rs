@@ -114,6 +114,10 @@ pub(super) fn missing(name: &str) -> Reply {
 /// The next generated address: VMware's prefix, then numbers that no other host of this set gets.
 fn generated_mac(state: &mut HostState) -> String {
     state.net.generated += 1;
+    if let Some(digits) = state.machine_digits() {
+        let number = digits.wrapping_add(state.net.generated as usize);
+        return format!("00:50:56:6{:x}:{:02x}:{:02x}", digits >> 4 & 0xf, number >> 8 & 0xff, number & 0xff);
+    }
     format!(
         "00:50:56:6{:x}:{:02x}:{:02x}",
         state.net.generated >> 8 & 0xf,

@@ -1,5 +1,6 @@
 //! `esxcli storage`, `hardware` and `vm process`: what is read, never changed.
 
+use super::super::attach::AttachedDisk;
 use super::super::esxcli::args::Args;
 use super::super::esxcli::model::{Rec, Reply, V};
 use super::super::esxcli::{Cmd, Ctx};
@@ -39,6 +40,9 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
 
 /// The name of the boot disk, by its controller.
 pub(in super::super) fn boot_device(state: &HostState) -> String {
+    if let Some((name, _)) = shown_disks(state).into_iter().find(|(_, disk)| disk.boot) {
+        return name;
+    }
     match state.boot_bus.as_str() {
         "usb" => "mpx.vmhba32:C0:T0:L0".into(),
         _ => format!("t10.ATA_____QEMU_HARDDISK___________________________QM{:05}____________", state.index + 1),
@@ -92,32 +96,64 @@ fn extents(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     )
 }
 
+/// The disks that are really there and seen, with their names.
+fn shown_disks(state: &HostState) -> Vec<(String, AttachedDisk)> {
+    let disks = state.attached.iter().flat_map(|attached| attached.disks.clone());
+    let named = state.disk_names().into_iter().zip(disks);
+    named.filter(|(_, disk)| state.bus_visible(&disk.bus) && !(disk.boot && state.boot_lost)).collect()
+}
+
+/// Every disk that the host sees: the ones that are there, or the one that is made up.
+fn all_disks(state: &HostState) -> Vec<(String, AttachedDisk)> {
+    if state.attached.is_some() {
+        return shown_disks(state);
+    }
+    if !state.boot_disk_visible() {
+        return Vec::new();
+    }
+    let made_up = AttachedDisk {
+        bus: state.boot_bus.clone(),
+        pci: String::new(),
+        model: "QEMU HARDDISK".into(),
+        serial: String::new(),
+        mib: if state.release < Release::V70 { 40_960 } else { 65_536 },
+        ssd: false,
+        boot: true,
+    };
+    vec![(boot_device(state), made_up)]
+}
+
 /// Fields recorded on 6.5; 7.0 U3 lacks two of them and 6.0 the one about VVOLs.
 fn devices(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let state = &*ctx.state;
-    let name = boot_device(state);
-    if let Some(wanted) = args.get("device")
-        && (wanted != name || !state.boot_disk_visible())
+    let disks = all_disks(state);
+    let wanted = args.get("device");
+    if let Some(wanted) = wanted
+        && !disks.iter().any(|(name, _)| name == wanted)
     {
         return Reply::fault(format!("Unable to find device {wanted}: Not found"));
     }
-    if !state.boot_disk_visible() {
-        return Reply::List(Vec::new());
-    }
+    let shown = disks.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name));
+    Reply::List(shown.map(|(name, disk)| device(state, name, disk)).collect())
+}
+
+fn device(state: &HostState, name: &str, disk: &AttachedDisk) -> Rec {
     let old = state.release < Release::V70;
     let mid = state.release > Release::V60;
-    let size = if old { 40_960_i64 } else { 65_536 };
-    let usb = state.boot_bus == "usb";
-    Reply::List(vec![
-        Rec::titled("StorageCoreDevice", name.clone())
+    let usb = disk.bus == "usb";
+    let mut seed = state.bios_uuid[..20].to_owned();
+    if !disk.boot {
+        seed = name.bytes().fold(seed, |seed, byte| format!("{}{:x}", &seed[1..], byte & 0xf));
+    }
+    Rec::titled("StorageCoreDevice", name)
             .with("Display Name", format!("Local ATA Disk ({name})"))
             .with("Has Settable Display Name", true)
-            .with("Size", size)
+            .with("Size", i64::try_from(disk.mib).unwrap_or(i64::MAX))
             .with("Device Type", "Direct-Access ")
             .with("Multipath Plugin", if old { "NMP" } else { "HPP" })
             .with("Devfs Path", format!("/vmfs/devices/disks/{name}"))
             .with("Vendor", "ATA     ")
-            .with("Model", "QEMU HARDDISK   ")
+            .with("Model", format!("{:<16}", disk.model))
             .with("Revision", "2.5+")
             .with("SCSI Level", 5_i64)
             .with("Is Pseudo", false)
@@ -125,7 +161,7 @@ fn devices(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
             .with("Is RDM Capable", false)
             .with("Is Local", true)
             .with("Is Removable", false)
-            .with("Is SSD", false)
+            .with("Is SSD", disk.ssd)
             .when(mid, "Is VVOL PE", false)
             .with("Is Offline", false)
             .with("Is Perennially Reserved", false)
@@ -134,14 +170,14 @@ fn devices(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
             .with("Thin Provisioning Status", "unknown")
             .with("Attached Filters", "")
             .with("VAAI Status", "unsupported")
-            .with("Other UIDs", format!("vml.0100000000{}", &state.bios_uuid[..20]))
+            .with("Other UIDs", format!("vml.0100000000{seed}"))
             .with("Is Shared Clusterwide", false)
             .when(old, "Is Local SAS Device", false)
             .with("Is SAS", false)
             .with("Is USB", usb)
-            .when(old, "Is Boot USB Device", usb)
-            .with("Is Boot Device", true)
-            .with("Device Max Queue Depth", if state.boot_bus == "ahci" { 31_i64 } else { 1 })
+            .when(old, "Is Boot USB Device", usb && disk.boot)
+            .with("Is Boot Device", disk.boot)
+            .with("Device Max Queue Depth", if disk.bus == "ahci" { 31_i64 } else { 1 })
             .with("No of outstanding IOs with competing worlds", 32_i64)
             .with("Drive Type", "unknown")
             .with("RAID Level", "unknown")
@@ -153,8 +189,7 @@ fn devices(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
             .with("Supported Guard Types", "NO GUARD SUPPORT")
             .with("DIX Enabled", false)
             .with("DIX Guard Type", "NO GUARD SUPPORT")
-            .with("Emulated DIX/DIF Enabled", false),
-    ])
+            .with("Emulated DIX/DIF Enabled", false)
 }
 
 fn adapters(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
@@ -169,30 +204,42 @@ fn adapters(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
             .with("Description", text)
     };
     let ide = if state.release == Release::V60 { "ata_piix" } else { "vmkata" };
-    let mut rows = vec![row(
-        "vmhba0",
-        ide,
-        "ide.vmhba0",
-        "(0000:00:01.1) Intel Corporation PIIX4 for 430TX/440BX/MX IDE Controller",
-    )];
-    if state.boot_bus == "ahci" {
-        let driver = ["vmw_ahci", "ahci"].into_iter().find(|m| state.module_loaded(m));
-        if let Some(driver) = driver {
-            rows.push(row(
-                "vmhba1",
-                driver,
-                "sata.vmhba1",
-                "(0000:00:06.0) Intel Corporation ICH9 6 port SATA AHCI Controller",
-            ));
+    let made_up = [("ide", "0000:00:01.1"), (state.boot_bus.as_str(), "0000:00:06.0")];
+    let controllers: Vec<(&str, &str)> = match &state.attached {
+        Some(attached) => attached.controllers.iter().map(|c| (c.bus.as_str(), c.pci.as_str())).collect(),
+        None if state.boot_bus == "ide" => made_up[..1].to_vec(),
+        None => made_up.to_vec(),
+    };
+    let loaded = |names: [&'static str; 2]| names.into_iter().find(|name| state.module_loaded(name));
+    let mut rows = Vec::new();
+    for (bus, pci) in controllers {
+        let (driver, text) = match bus {
+            "ide" => (Some(ide), format!("({pci}) Intel Corporation PIIX4 for 430TX/440BX/MX IDE Controller")),
+            "ahci" => {
+                (loaded(["vmw_ahci", "ahci"]), format!("({pci}) Intel Corporation ICH9 6 port SATA AHCI Controller"))
+            }
+            "usb" => (loaded(["vmkusb", "usb-storage"]), "() USB".to_owned()),
+            "nvme" => (loaded(["nvme_pcie", "nvme"]), format!("({pci}) Red Hat, Inc. QEMU NVM Express Controller")),
+            _ => (loaded(["pvscsi", "pvscsi"]), format!("({pci}) VMware Inc. PVSCSI SCSI Controller")),
+        };
+        let Some(driver) = driver else { continue };
+        if bus == "usb" {
+            // One adapter stands for all USB storage, and only while there is some.
+            let storage = state.attached.is_none() || all_disks(state).iter().any(|(_, disk)| disk.bus == "usb");
+            if storage && !rows.iter().any(|(name, _)| name == "vmhba32") {
+                rows.push(("vmhba32".to_owned(), row("vmhba32", driver, "usb.vmhba32", &text)));
+            }
+            continue;
         }
+        let name = format!("vmhba{}", rows.iter().filter(|(name, _)| name != "vmhba32").count());
+        let uid = match bus {
+            "ide" => format!("ide.{name}"),
+            "ahci" => format!("sata.{name}"),
+            _ => format!("{bus}.{name}"),
+        };
+        rows.push((name.clone(), row(&name, driver, &uid, &text)));
     }
-    if state.boot_bus == "usb" {
-        let driver = ["vmkusb", "usb-storage"].into_iter().find(|m| state.module_loaded(m));
-        if let Some(driver) = driver {
-            rows.push(row("vmhba32", driver, "usb.vmhba32", "() USB"));
-        }
-    }
-    Reply::Table(rows)
+    Reply::Table(rows.into_iter().map(|(_, row)| row).collect())
 }
 
 /// Without leading zeros, as recorded (`0x7`, `0xc`). 7.0 and later have two fields more.

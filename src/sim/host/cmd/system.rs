@@ -77,7 +77,7 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
         "system shutdown poweroff",
         "Power off the system. The host must be in maintenance mode.",
         &["d delay i Delay interval in seconds", "r reason s! Reason for performing the operation"],
-        reboot,
+        poweroff,
     ),
     Cmd::new(
         "system ssh server config list",
@@ -337,6 +337,14 @@ fn maintenance_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
 }
 
 fn reboot(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
+    going_down(ctx, args, |after_ms| Effect::Reboot { after_ms, save: true })
+}
+
+fn poweroff(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
+    going_down(ctx, args, |after_ms| Effect::PowerOff { after_ms, save: true })
+}
+
+fn going_down(ctx: &mut Ctx<'_, '_>, args: &Args, effect: impl Fn(u64) -> Effect) -> Reply {
     if !ctx.state.maintenance {
         return Reply::fault(
             "The system is not in maintenance mode. To reboot or power off the system, it must be in maintenance mode.",
@@ -346,7 +354,7 @@ fn reboot(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     if !(10..=4_294_967_295).contains(&delay) {
         return Reply::fault("The delay must be between 10 and 4294967295 seconds.");
     }
-    ctx.effects.push(Effect::Reboot { after_ms: u64::try_from(delay).unwrap_or(10) * 1000, save: true });
+    ctx.effects.push(effect(u64::try_from(delay).unwrap_or(10) * 1000));
     Reply::Nothing
 }
 

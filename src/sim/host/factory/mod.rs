@@ -372,6 +372,7 @@ impl HostState {
             vms: Vec::new(),
             maintenance: false,
             certificates: 1,
+            attached: None,
         };
         state.mark_hardware();
         state.load_modules();
