@@ -144,9 +144,9 @@ pub fn backend(shared: &Shared<'_>, host: &str, number: usize, network: &str, ad
             Backend::Tap { ifname: names::tap(&lab.name, host, number), vnet_hdr_off: false }
         }
         NetworkKind::Hub => {
-            // The names of the hub's ports and sockets: see `net::hub::PortConfig`.
-            let port = names::tap(&lab.name, host, number);
-            let file = |end: &str| shared.facts.runtime.join(network).join(format!("{port}.{end}"));
+            // The names that the hub gives to the sockets of its ports: `.g` is bound by the guest, `.h` by the hub.
+            let port = names::port(&lab.name, host, number);
+            let file = |end: &str| hub_folder(shared, network).join(format!("{port}.{end}"));
             Backend::Dgram { local: file("g"), remote: file("h") }
         }
     }
