@@ -1,6 +1,7 @@
 //! The unattended installation of one host: the kickstart with its final MAC, its way into the installer, and the
 //! watch until the installer reboots.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +18,11 @@ use crate::lab::install::bootcfg::{self, BootOptions};
 use crate::lab::install::keys::{self, Step};
 use crate::lab::install::remaster::{IsoCache, KS_ON_CD, RemasterSpec, Xorriso};
 use crate::lab::install::screen::Screen;
-use crate::lab::install::serve::{Fetches, KsServer};
+use crate::lab::install::serve::{Fetches, KsServer, USER_NETWORK_HOST};
 use crate::lab::install::usb::{KS_ON_STICK, ks_stick};
 use crate::lab::install::watch::{self, History, Report, WatchOptions, Watcher};
 use crate::lab::install::{crypt, iso, ks};
-use crate::lab::plan::{Accel, GuestAddress, Host, Install, Stage, StageKind};
+use crate::lab::plan::{Accel, Backend, GuestAddress, Host, Install, Stage, StageKind};
 use crate::lab::qmp::Qmp;
 use crate::lab::spec::{Delivery, Guest};
 use crate::lab::state::Kept;
@@ -133,9 +134,16 @@ async fn hand_over(
         Delivery::Iso | Delivery::Auto => KS_ON_CD.to_owned(),
         Delivery::Usb => KS_ON_STICK.to_owned(),
         Delivery::Http | Delivery::Keys => {
-            let started = KsServer::start(text.clone().into_bytes(), Fetches::UntilStopped).await;
+            // Behind QEMU's own network 127.0.0.1 is reached; elsewhere our address on the bridge.
+            let nat = host.nics.first().is_some_and(|n| matches!(n.backend, Backend::User { .. }));
+            let bind = match install.server {
+                Some(address) if !nat => address,
+                _ => Ipv4Addr::LOCALHOST,
+            };
+            let content = text.clone().into_bytes();
+            let started = KsServer::start_on((bind, 0).into(), content, Fetches::UntilStopped).await;
             let started = started.map_err(WorkError::said)?;
-            let url = started.url_for_guest();
+            let url = started.url_via(install.server.unwrap_or(USER_NETWORK_HOST));
             server = Some(started);
             url
         }
@@ -155,10 +163,10 @@ async fn hand_over(
         Delivery::Keys => "typed at the boot loader, fetched over HTTP".to_owned(),
     };
     let options = boot_options(install, Some(ks.clone()));
-    if let (true, Some(cd)) = (install.rebuild, &install.cd) {
+    if install.rebuild {
         let within = matches!(install.delivery, Delivery::Iso | Delivery::Auto).then_some(text);
         let spec = RemasterSpec { ks: within, boot: options.clone(), rock_ridge: true };
-        let (original, cd) = (install.iso.clone(), cd.clone());
+        let (original, cd) = (install.iso.clone(), install.cd.clone());
         let kept = aside(session, host, move |session, host| {
             let original =
                 original.ok_or_else(|| WorkError::said(format!("{} has no ISO to install from", host.name)))?;

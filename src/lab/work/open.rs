@@ -182,6 +182,7 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         folder: place.dir().to_owned(),
         runtime: place.runtime().to_owned(),
         ports,
+        standin_iso: None,
         standin: Some(super::standin::placeholder()),
         ovmf: ovmf(),
         isos: isos(&lab),
@@ -216,7 +217,7 @@ fn choose(lab: &Lab, earlier: Option<&Plan>) -> BTreeMap<ForwardKey, u16> {
         }
     }
     let mut busy = listening();
-    previous.values().for_each(|port| drop(busy.remove(port)));
+    busy.retain(|port| !previous.values().any(|own| own == port));
     plan::choose_ports(lab, &busy, &previous)
 }
 
