@@ -132,6 +132,22 @@ fn what_a_command_does_not_print_is_an_error_with_its_line() {
             2,
         ),
         ("esxcfg-vmknic -l", "hello\n", 1),
+        // Other commands' tables and blocks have some headings and all the looks of labels.
+        (
+            "esxcfg-nics -l",
+            "Interface  Port Group   IP Address   Netmask        MAC Address        MTU   Enabled Type\nvmk0       Management   10.0.0.4     255.255.255.0  00:50:56:00:00:01  1500  true    DHCP\n",
+            1,
+        ),
+        (
+            "esxcfg-nics -l",
+            "Name    Driver  State   MTU   Speed    Description\n------  ------  ------  ----  -------  -----------\nvmrdma0 nenic   Active  4096  50 Gbps  A card\n",
+            2,
+        ),
+        (
+            "vim-cmd hostsvc/hostsummary",
+            "vmk0\n   Name: vmk0\n   MAC Address: 00:50:56:00:00:01\n   Enabled: true\n",
+            1,
+        ),
         ("esxcfg-vswitch -l", "hello\n", 1),
         ("esxcfg-scsidevs -c", "a b c\n", 1),
         ("esxcfg-mpath -b", "hello\n", 1),
