@@ -210,7 +210,13 @@ pub fn stat(run: &Invocation, text: &str) -> Result<Value, FormError> {
     };
     let lines = text::lines(run, text);
     if !lines.iter().any(|l| l.body().starts_with("File:")) {
-        return text::sentences(run, text);
+        return match lines.first() {
+            // `-c` prints what was asked for
+            Some(first) if !run.filtered() && !run.args.iter().any(|a| a.starts_with('-')) => {
+                first.fail("no `File:` line of `stat`")
+            }
+            _ => text::sentences(run, text),
+        };
     }
     let mut all: Vec<Map<String, Value>> = Vec::new();
     for line in &lines {
