@@ -135,7 +135,7 @@ fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {
 async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> {
     args.record.check()?;
     options.extra_vars = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
-    let mut inventory = args.hosts.inventory()?;
+    let mut inventory = args.hosts.inventory(&[])?;
     let mut known: BTreeSet<String> = options.extra_vars.keys().cloned().collect();
     known.extend(inventory.hosts.iter().flat_map(|h| h.vars.keys().cloned()));
     if args.hosts.sim.is_some() {

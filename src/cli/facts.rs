@@ -68,7 +68,7 @@ type Asked = Vec<(Arc<dyn Connector>, Host)>;
 
 async fn from_hosts(args: &FactsArgs) -> Result<u8, Failure> {
     args.record.check()?;
-    let mut inventory = args.hosts.inventory()?;
+    let mut inventory = args.hosts.inventory(&args.names)?;
     let sim = Simulated::start(args.hosts.sim_options(None)).await?;
     if let Some(running) = &sim.0 {
         inventory = args.hosts.simulated(running.hosts())?;

@@ -59,9 +59,10 @@ impl HostArgs {
     }
 
     /// The inventory that was asked for. Simulated hosts are not in it: they start later.
-    pub fn inventory(&self) -> Result<Inventory, Failure> {
+    /// Secrets are read for the hosts that `names` (none: all) and `--limit` leave.
+    pub fn inventory(&self, names: &[String]) -> Result<Inventory, Failure> {
         let mut inventory = match &self.inventory {
-            Some(spec) => Inventory::load(spec).map_err(Failure::Problems)?,
+            Some(spec) => Inventory::load_for(spec, names, self.limit.as_deref()).map_err(Failure::Problems)?,
             None if self.sim.is_some() => Inventory::default(),
             None => {
                 return Err(Failure::Text(

@@ -79,6 +79,11 @@ impl KeptOptions {
         }
     }
 
+    /// Whether it is said here how many hosts may fail.
+    pub fn limits_failures(&self) -> bool {
+        self.max_failures.is_some()
+    }
+
     /// Tells a run.
     pub fn tell(&self, options: &mut RunOptions) {
         let named = |tags: &[String]| tags.iter().filter(|t| !t.is_empty()).cloned().collect();

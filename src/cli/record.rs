@@ -94,6 +94,7 @@ impl Recording {
         let hosts = raw.len();
         // A run counts its hosts, also those to which it never came.
         let met: HashSet<String> = raw.iter().map(|raw| raw.host.name.clone()).collect();
+        let unmet = |name: &str| !met.contains(name);
         raw.extend(self.hosts.iter().filter(|h| !met.contains(&h.name)).map(|h| Raw::of(&h.target)));
         // In the order of the inventory, not in that in which they happened to be met.
         raw.sort_by_key(|raw| self.hosts.iter().position(|h| h.name == raw.host.name));
@@ -111,6 +112,7 @@ impl Recording {
             say("run", self.about.run.clone());
             say("mode", Some(self.about.mode.clone()));
             say("options", self.about.options.clone());
+            say("begun", unmet(&raw.host.name).then(|| "no".to_owned()));
             say("resumed", self.about.resumed.get(&raw.host.name).map(|steps| serde_json::json!(steps).to_string()));
             say("playbook", self.about.playbook.clone());
             say("ended", interrupted.then(|| "interrupted".to_owned()));

@@ -201,6 +201,11 @@ fn options(args: &TestArgs, file: &FixtureFile) -> Result<RunOptions, Failure> {
         None => KeptOptions::default(),
     };
     args.options.clone().over(recorded).tell(&mut options);
+    // Only a recording of a whole run has its id.
+    if !args.own_options && !args.options.limits_failures() && hosts.iter().any(|h| h.meta.contains_key("run")) {
+        let begun = hosts.iter().filter(|h| h.meta.get("begun").is_none_or(|b| b != "no"));
+        options.begun = Some(begun.map(|h| h.name.clone()).collect());
+    }
     for host in hosts.iter().filter(|_| !args.own_options) {
         let Some(line) = host.meta.get("resumed") else { continue };
         let steps = serde_json::from_str(line)

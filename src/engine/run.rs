@@ -126,6 +126,8 @@ pub struct RunOptions {
     pub cache: PathBuf,
     /// Steps to leave out because an earlier run ended them well.
     pub resumed: Resumed,
+    /// The hosts that a recorded run began: in its replay these begin, whenever the others fail.
+    pub begun: Option<BTreeSet<String>>,
 }
 
 impl RunOptions {
@@ -148,6 +150,7 @@ impl RunOptions {
             allow_unsaved: false,
             cache,
             resumed: Resumed::new(),
+            begun: None,
         }
     }
 
@@ -284,7 +287,8 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
             let (ctx, forks, failures) = (ctx.clone(), forks.clone(), failures.clone());
             tasks.spawn(async move {
                 let _fork = forks.acquire().await;
-                if stop(&ctx, &failures) {
+                let begins = |begun: &BTreeSet<String>| begun.contains(&host.name);
+                if stop(&ctx, &failures) || !ctx.options.begun.as_ref().is_none_or(begins) {
                     return None;
                 }
                 let outcome = locked(ctx, host).await;
@@ -343,7 +347,9 @@ async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
 }
 
 fn stop(ctx: &Context, failures: &AtomicU64) -> bool {
-    let too_many = ctx.options.max_failures.is_some_and(|m| failures.load(Ordering::SeqCst) >= m.max(1) as u64);
+    // Which hosts had begun before another failed was a matter of time; a replay has another one.
+    let too_many = ctx.options.begun.is_none()
+        && ctx.options.max_failures.is_some_and(|m| failures.load(Ordering::SeqCst) >= m.max(1) as u64);
     too_many || ctx.cancel.is_cancelled()
 }
 

@@ -66,7 +66,7 @@ impl Class {
         let word = match self {
             Self::UnknownCommand => "unknown_command",
             Self::Usage => "usage",
-            Self::UsageText => "usage_text",
+            Self::UsageText => "usage",
             Self::Software(name) => return snake(name),
             Self::HostdDown => "hostd_down",
             Self::NotFound => "program_not_found",

@@ -70,6 +70,8 @@ pub struct Maker<'a> {
     config: Config,
     /// Hosts of the inventory by name, for jumps.
     pub known: BTreeMap<String, Wanted>,
+    /// Whether secrets are left alone: those of hosts that are not wanted.
+    pub closed: bool,
     warnings: Vec<String>,
 }
 
@@ -83,6 +85,7 @@ impl<'a> Maker<'a> {
             vault: Vault::new(around, base),
             config: Config::read(path.as_deref(), around)?,
             known: BTreeMap::new(),
+            closed: false,
             warnings: Vec::new(),
         })
     }
@@ -145,8 +148,9 @@ impl<'a> Maker<'a> {
 
     fn credentials(&mut self, target: &mut Target, wanted: &Wanted, own: &[PathBuf], problems: &mut Vec<Problem>) {
         let own_name = format!("{}@{}", target.user, target.name);
+        let closed = self.closed;
         let mut open = |secret: &Option<Secret>, what: &str| {
-            let secret = secret.as_ref()?;
+            let secret = secret.as_ref().filter(|_| !closed)?;
             let what = format!("{what} of {}", secret.shared.as_ref().unwrap_or(&own_name));
             self.vault.open(&secret.source, &what, &secret.at).unwrap_or_else(|problem| {
                 problems.push(*problem);
@@ -158,6 +162,7 @@ impl<'a> Maker<'a> {
         let password = open(&wanted.password, "password");
         if let Some(Secret { source: Source::Plain(_), at, .. }) = &wanted.password
             && !is_loopback(&target.address)
+            && !closed
         {
             let warning = format!(
                 "{}: a password in plain text; {{env: NAME}}, {{file: PATH}}, {{command: \"...\"}} or {{prompt: true}} keep it out of the file",

@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use super::credentials::{Maker, Secret, Wanted};
 use super::secret::Source;
+use super::select::narrowed;
 use super::{Host, Inventory, Surroundings};
 use crate::playbook::typed::{self, Draft};
 use crate::playbook::yaml::{Entry, Node, NodeValue};
 use crate::playbook::{Problem, Problems, Span, did_you_mean, plain_vars, yaml};
+use crate::transport::Target;
 use crate::transport::target::{Algorithms, Library};
 
 /// The keys that say how to log in; a host, a group and the defaults may all have them.
@@ -330,7 +332,14 @@ pub fn load_root(path: &Path, root: &Node, around: &Surroundings<'_>) -> Result<
         made.push((name.clone(), mine, vars, wanted));
     }
     let mut inventory = Inventory::default();
+    for (name, groups, vars, _) in &made {
+        let target = Target::new(name, name);
+        inventory.hosts.push(Host { name: name.clone(), groups: groups.clone(), vars: vars.clone(), target });
+    }
+    let opened = narrowed(&inventory, &around.wanted);
+    inventory.hosts.clear();
     for (name, groups, vars, wanted) in made {
+        maker.closed = !opened.contains(&name);
         match maker.target(&name, &name, &wanted) {
             Ok(target) => inventory.hosts.push(Host { name, groups, vars, target }),
             Err(mut found) => problems.append(&mut found),

@@ -40,7 +40,7 @@ pub struct Host {
     pub groups: Vec<String>,
     /// Its variables: defaults, groups', its own, later ones winning.
     pub vars: IndexMap<String, Value>,
-    /// Where and how to log in. Secrets are read when this is made.
+    /// Where and how to log in. Secrets are read when this is made, unless the host was left out.
     pub target: Target,
 }
 
@@ -54,6 +54,9 @@ pub(crate) struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Asks for a secret without echo.
     pub ask: &'a dyn Fn(&str) -> std::io::Result<String>,
+    /// Patterns of the hosts that are wanted, each list narrowing the ones before; none: all. Only their secrets
+    /// are read.
+    pub wanted: Vec<Vec<String>>,
 }
 
 impl Surroundings<'static> {
@@ -64,6 +67,7 @@ impl Surroundings<'static> {
             user: env("USER").or_else(|| env("LOGNAME")),
             env: &|name| std::env::var(name).ok(),
             ask: &secret::ask,
+            wanted: Vec::new(),
         }
     }
 }
@@ -83,6 +87,17 @@ impl Inventory {
     /// a missing one stops the run before any host is touched.
     pub fn load(spec: &str) -> Result<Self, Problems> {
         Self::load_in(spec, &Surroundings::real())
+    }
+
+    /// Loads `-i` for the hosts that these patterns and this limit leave ([`Inventory::select`] with them). The others
+    /// are in it too, without passwords and passphrases: nothing is read, asked or run for them.
+    ///
+    /// # Errors
+    /// As [`Inventory::load`]; a pattern that matches nothing is left to `select`.
+    pub fn load_for(spec: &str, patterns: &[String], limit: Option<&str>) -> Result<Self, Problems> {
+        let lists = [patterns.to_vec(), limit.map(str::to_owned).into_iter().collect()];
+        let wanted = lists.into_iter().filter(|l| !l.is_empty()).collect();
+        Self::load_in(spec, &Surroundings { wanted, ..Surroundings::real() })
     }
 
     /// Loads an inventory from YAML text; `name` stands for the file in messages, relative files are looked for

@@ -36,6 +36,16 @@ pub fn select<'i>(
     Ok(hosts)
 }
 
+/// The names of the hosts that all lists of patterns leave; a pattern that matches nothing leaves none.
+pub fn narrowed(inventory: &Inventory, lists: &[Vec<String>]) -> BTreeSet<String> {
+    let mut left: BTreeSet<&str> = names(inventory).into_iter().collect();
+    for patterns in lists {
+        let chosen = matching(inventory, patterns, "", &mut Vec::new());
+        left.retain(|name| chosen.contains(name));
+    }
+    left.into_iter().map(str::to_owned).collect()
+}
+
 fn names(inventory: &Inventory) -> Vec<&str> {
     inventory.hosts.iter().map(|h| h.name.as_str()).collect()
 }

@@ -15,6 +15,7 @@ struct World {
     env: Vec<(&'static str, &'static str)>,
     answer: Option<&'static str>,
     asked: RefCell<Vec<String>>,
+    wanted: Vec<Vec<String>>,
 }
 
 impl World {
@@ -26,7 +27,7 @@ impl World {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
-        Self { dir, env: Vec::new(), answer: None, asked: RefCell::default() }
+        Self { dir, env: Vec::new(), answer: None, asked: RefCell::default(), wanted: Vec::new() }
     }
 
     fn load_spec(&self, spec: &str) -> Result<Inventory, Problems> {
@@ -36,7 +37,10 @@ impl World {
             self.answer.map(str::to_owned).ok_or_else(|| std::io::Error::other("there is no terminal"))
         };
         let home = Some(self.dir.path().join("home"));
-        Inventory::load_in(spec, &Surroundings { home, user: Some("me".into()), env: &env, ask: &ask })
+        Inventory::load_in(
+            spec,
+            &Surroundings { home, user: Some("me".into()), env: &env, ask: &ask, wanted: self.wanted.clone() },
+        )
     }
 
     fn load(&self) -> Result<Inventory, Problems> {
@@ -216,6 +220,39 @@ fn one_prompt_in_the_defaults_is_asked_once() {
     let text = failing.plain();
     assert_eq!(text.matches("cannot get").count(), 1, "{text}");
     assert_eq!(failing.asked.borrow().len(), 1);
+}
+
+#[test]
+fn secrets_of_hosts_that_are_left_out_are_not_read() {
+    let mut world = inventory(
+        "defaults: {user: root}
+groups:
+  lab: {hosts: [a, b], password: {prompt: true}}
+hosts:
+  a: {proxy_jump: jump}
+  b: {}
+  c: {password: {env: LAB_NOT_SET}}
+  d: {password: {command: \"touch ran; exit 3\"}}
+  e: {password: s3cret-plain}
+  jump: {password: {env: LAB_JUMP}}
+",
+    );
+    world.env = vec![("LAB_JUMP", "s3cret-jump")];
+    world.answer = Some("s3cret-prompt");
+    world.wanted = vec![vec!["lab".into(), "c".into()], vec!["a".into()]];
+    let all = world.good();
+    assert_eq!(all.hosts.len(), 6, "the others stay, for patterns and jumps");
+    assert_eq!(password(&all.hosts[0]), "s3cret-prompt");
+    assert_eq!(password(&Host { target: all.hosts[0].target.jumps[0].clone(), ..all.hosts[0].clone() }), "s3cret-jump");
+    assert!(all.hosts[1..].iter().all(|h| password(h).is_empty()));
+    assert_eq!(world.asked.borrow().len(), 1);
+    assert!(all.warnings.is_empty(), "{:?}", all.warnings);
+    assert!(!world.dir.path().join("ran").exists());
+    // What matches nothing opens nothing; `select` says so.
+    world.wanted = vec![vec!["nobody".into()]];
+    assert!(world.good().hosts.iter().all(|h| password(h).is_empty()));
+    world.wanted = vec![vec!["!a".into()]];
+    assert!(world.plain().contains("LAB_NOT_SET"));
 }
 
 #[test]

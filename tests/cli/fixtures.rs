@@ -259,3 +259,16 @@ fn the_page_says_how_many_hosts_and_answers_there_are() {
     has("answers that were recorded", recorded);
     has("answers that were built", |l| l.starts_with(':') && !recorded(l));
 }
+
+/// The recording that stands in the project as an example.
+#[test]
+fn the_example_of_a_recording_replays_and_says_where_it_comes_from() {
+    let home = Home::new();
+    let file = "fixtures/examples/recorded-from-a-simulated-8.0.txt";
+    let ran = home.run(&["test", "playbooks/vmotion.yml", "--fixture", file, "--output", "json"]).exits(0);
+    let finished = &ran.of("host_finished")[0];
+    assert_eq!((&finished["changed"], &finished["failed"]), (&1.into(), &0.into()), "{}", ran.all());
+    let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    assert!(text.contains("simulated host") && text.contains("source: recorded by esxprep"), "{file}");
+    assert_eq!(esxprep::fixture::Fixture::parse(&text).unwrap().hosts.len(), 1);
+}

@@ -301,6 +301,7 @@ fn the_options_of_the_run_come_with_the_recording() {
         (arg(&fails), &["apply", "--sim", "1", "--tags", "one"][..], 0, 0),
         (arg(&fails), &["apply", "--sim", "1", "--skip-tags", "two,three"], 0, 0),
         (arg(&fails), &["apply", "--sim", "3", "--serial", "1", "--max-failures", "1"], 1, 1),
+        (arg(&fails), &["apply", "--sim", "4", "--forks", "2", "--max-failures", "1"], 1, 1),
         (arg(&fails), &["verify", "--sim", "1", "--tags", "one"], 3, 0),
         (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "reject-password"], 4, 1),
         (arg(&fails), &["apply", "--sim", "1", "--sim-fault", "hang=advanced list", "--command-timeout", "2s"], 1, 1),
@@ -332,6 +333,34 @@ fn the_options_of_the_run_come_with_the_recording() {
     std::fs::write(&file, text).unwrap();
     let (_, said) = statuses(&[], 2);
     assert!(said.contains("options: --tagz one") && said.contains("--tagz"), "{said}");
+}
+
+#[test]
+fn a_resumed_run_replays_without_the_steps_that_were_done_before() {
+    let home = Home::new();
+    let text = |code: u8| {
+        format!(
+            "steps:\n  - {{name: First, setting: {{key: Net.FollowHardwareMac, value: 1}}}}\n\
+             \x20 - {{name: Second, run: {{command: 'exit {code}', changed_when: false}}}}\n"
+        )
+    };
+    let playbook = home.write("site.yml", &text(7));
+    let sim = SimHosts::start(&home, "8.0", 1, &[]);
+    let file = home.path("resumed.fixture");
+    home.run(&["apply", arg(&playbook), "-i", sim.inventory(), "--output", "json"]).exits(1);
+    home.write("site.yml", &text(0));
+    let again = ["apply", arg(&playbook), "-i", sim.inventory(), "--resume", "last", "--output", "json"];
+    let live = home.run(&[&again[..], &["--record", arg(&file)]].concat()).exits(0);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\n  resumed: [[1,\"First\"]]\n"));
+    let replay = |more: &[&str]| {
+        let args = ["test", arg(&playbook), "--fixture", arg(&file), "--output", "json"];
+        home.run(&[&args[..], more].concat())
+    };
+    let replayed = replay(&[]).exits(0);
+    assert_eq!(by_host(live.events()), by_host(replayed.events()), "{}", replayed.all());
+    assert_eq!(replayed.of("step")[0]["status"], "skipped");
+    // Without it the first step is looked at, and the recording knows nothing of that.
+    assert!(replay(&["--own-options"]).exits(1).stderr.contains("NOT KNOWN"));
 }
 
 #[test]

@@ -215,19 +215,59 @@ fn json_is_the_events_of_the_run_and_nothing_else() {
 }
 
 #[test]
-fn junit_has_a_case_for_each_playbook_and_host_and_the_diff_in_its_failure() {
+fn junit_has_a_suite_for_each_playbook_and_host_with_a_case_for_each_step_and_the_diff() {
     let trial = Trial::with(&[("esx65", ""), ("other", "")]);
     trial.expect("1 ok\n");
     let report = trial.home.path("report.xml");
     let ran = trial.run(&["--output", &format!("junit={}", report.display())]).exits(1);
     assert!(ran.stdout.contains("2 cases"), "{}", ran.all());
     let xml = std::fs::read_to_string(&report).unwrap();
-    assert!(xml.contains("<testsuite name=\"quiet\" tests=\"2\" failures=\"1\""), "{xml}");
-    assert!(xml.contains("<testcase name=\"esx65\" classname=\"quiet\"") && xml.contains("name=\"other\""), "{xml}");
+    assert!(xml.contains("<testsuites name=\"esxprep test\" tests=\"6\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("<testsuite name=\"quiet on esx65\" tests=\"3\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("<testsuite name=\"quiet on other\" tests=\"3\" failures=\"0\""), "{xml}");
+    assert!(xml.contains("<testcase name=\"001 No warning\" classname=\"quiet.esx65.setting\""), "{xml}");
+    assert!(xml.contains("<testcase name=\"as expected\" classname=\"quiet.esx65\""), "{xml}");
     let failure = &xml[xml.find("<failure").unwrap()..xml.find("</failure>").unwrap()];
     assert!(failure.contains("+1 changed setting: No warning") && failure.contains("-1 ok"), "{xml}");
     let page = trial.run(&["--output", "html"]).exits(1).stdout;
     assert!(page.starts_with("<!") && page.contains("No warning"), "{page}");
+}
+
+#[test]
+fn the_hosts_that_a_recorded_run_began_begin_again() {
+    let trial = Trial::with(&[("a", ""), ("b", ""), ("c", "")]);
+    let text = std::fs::read_to_string(&trial.fixture).unwrap();
+    // `a` failed, and `c` had begun by then; `b` never did.
+    let text = text
+        .replacen("| hello\n", ": exit 7\n", 1)
+        .replace("  version:", "  run: r1\n  options: --forks 1 --max-failures 1\n  version:");
+    let (before, after) = text.split_once("\nhost b\n").unwrap();
+    std::fs::write(&trial.fixture, format!("{before}\nhost b\n  begun: no\n{after}")).unwrap();
+    let begun = |more: &[&str]| {
+        let ran = trial.run(&[&["--output", "json"], more].concat()).exits(1);
+        let hosts: Vec<String> =
+            ran.of("host_connecting").iter().map(|e| e["host"].as_str().unwrap().to_owned()).collect();
+        hosts.join(" ")
+    };
+    assert_eq!(begun(&[]), "a c");
+    // What is said here counts more than what happened then.
+    assert_eq!(begun(&["--max-failures", "1"]), "a");
+    assert_eq!(begun(&["--own-options"]), "a b c");
+}
+
+#[test]
+fn resumed_steps_of_a_fixture_are_left_out() {
+    let trial = Trial::new();
+    let text = std::fs::read_to_string(&trial.fixture).unwrap();
+    let with = |line: &str| std::fs::write(&trial.fixture, text.replace("  version:", &format!("{line}\n  version:")));
+    with("  resumed: [[1,\"No warning\"]]").unwrap();
+    let ran = trial.run(&["--output", "json"]).exits(0);
+    let steps = ran.of("step");
+    assert_eq!((&steps[0]["status"], &steps[1]["status"]), (&"skipped".into(), &"ok".into()), "{}", ran.all());
+    assert_eq!(steps[0]["note"], "done by the resumed run");
+    assert_eq!(trial.run(&["--output", "json", "--own-options"]).exits(0).of("step")[0]["status"], "changed");
+    with("  resumed: 1").unwrap();
+    assert!(trial.run(&[]).exits(2).stderr.contains("the line `resumed: 1`"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::engine::Mode;
+use crate::engine::events::{EventKind, StepEvent};
 use crate::fixture::expect::{Account, Comparison, DiffLine, Expectation};
 use crate::fixture::gather::{FixtureFile, Section};
 use crate::fixture::trial::{Tried, expected_path, stem};
@@ -40,6 +41,8 @@ pub(super) struct Judged {
     pub file: PathBuf,
     /// What happened.
     pub account: Account,
+    /// Its steps as they ended.
+    pub steps: Vec<StepEvent>,
     /// Seconds of the recorded host's time.
     pub seconds: f64,
     /// Reboots done.
@@ -142,7 +145,12 @@ impl Case {
                 (None, None) => Verdict::Unjudged,
             }
         };
+        let steps = tried.seen.events.iter().filter_map(|e| match &e.kind {
+            EventKind::Step(step) if step.host == self.host => Some(step.clone()),
+            _ => None,
+        });
         Ok(Judged {
+            steps: steps.collect(),
             playbook: self.playbook,
             host: self.host,
             mode: self.mode.word(),

@@ -237,6 +237,8 @@ fn trials(results: &Results, strict: bool) -> Vec<Trial> {
             Trial {
                 playbook: case.playbook.clone(),
                 host: if case.mode == "apply" { case.host.clone() } else { format!("{} ({})", case.host, case.mode) },
+                steps: case.steps.clone(),
+                unexpected: matches!(case.verdict, Verdict::Failed(_)),
                 seconds: case.seconds,
                 failure,
                 skipped: None,
@@ -247,6 +249,8 @@ fn trials(results: &Results, strict: bool) -> Vec<Trial> {
     all.extend(results.left_out.iter().map(|(playbook, host, why)| Trial {
         playbook: playbook.clone(),
         host: host.clone(),
+        steps: Vec::new(),
+        unexpected: false,
         seconds: 0.0,
         failure: None,
         skipped: Some(why.clone()),

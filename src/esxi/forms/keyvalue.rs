@@ -38,6 +38,8 @@ pub fn value(text: &str) -> Result<Value, FormError> {
 fn grow(root: &mut Node, steps: &[&str], value: &str, empty: bool) -> Option<()> {
     let mut node = root;
     let mut steps = steps.iter();
+    // A path that ends without the kind of its value would lose it.
+    let mut kept = empty || value.is_empty();
     while let Some(step) = steps.next() {
         if let Some((_, index)) = step.strip_suffix(']').and_then(|s| s.split_once('[')) {
             let index: usize = index.parse().ok()?;
@@ -47,10 +49,13 @@ fn grow(root: &mut Node, steps: &[&str], value: &str, empty: bool) -> Option<()>
         match steps.next() {
             Some(field) => node = node.fields.entry((*field).to_owned()).or_default(),
             None if empty => _ = node.items.get_or_insert_default(),
-            None => node.text = Some(value.to_owned()),
+            None => {
+                node.text = Some(value.to_owned());
+                kept = true;
+            }
         }
     }
-    Some(())
+    kept.then_some(())
 }
 
 fn finish(node: Node) -> Value {

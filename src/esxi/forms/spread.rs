@@ -41,6 +41,9 @@ enum Kind {
     Seconds,
     Folder,
     Vmknic,
+    PluginClass,
+    /// One word without blanks, whatever it is.
+    Word,
 }
 
 /// The kind of the cells under a heading, where every release prints the same.
@@ -51,15 +54,17 @@ fn kind(heading: &str) -> Option<Kind> {
         | "MAC Address Valid" | "Compliant" | "Is Local" => Kind::Boolean,
         "Recv Q" | "Send Q" | "World ID" | "VLAN ID" | "Active Clients" | "MTU" | "Port Begin" | "Port End"
         | "Size" | "Free" | "Partition" | "Extent Number" | "Num Ports" | "Controller Number" | "Namespace ID"
-        | "Block Size" | "Start Sector" | "End Sector" | "Prefix Length" => Kind::Number,
+        | "Block Size" | "Max Cons" | "Port" | "Tpgt" | "Start Sector" | "End Sector" | "Prefix Length" => Kind::Number,
         "MAC Address" | "Mac Address" => Kind::Mac,
         "IPv4 Address" | "IPv4 Netmask" | "IPv4 Broadcast" | "Netmask" => Kind::Ip,
         "Local Address" | "Foreign Address" => Kind::Socket,
         "Install Date" | "Creation Date" => Kind::Date,
         "Acceptance Level" => Kind::Level,
         "Expiry" => Kind::Seconds,
-        "Mount Point" => Kind::Folder,
+        "Mount Point" | "Full Path" => Kind::Folder,
         "Vmknic" => Kind::Vmknic,
+        "Plugin Class" | "Plugin class" => Kind::PluginClass,
+        "Module Name" | "Plugin Name" | "Plugin name" | "Discovery Method" => Kind::Word,
         _ => return None,
     })
 }
@@ -85,6 +90,9 @@ impl Kind {
             Self::Seconds => cell.strip_suffix(" sec").is_some_and(|n| digits(n.strip_prefix('-').unwrap_or(n))),
             Self::Folder => cell.starts_with('/'),
             Self::Vmknic => cell.strip_prefix("vmk").is_some_and(digits),
+            // The classes of the storage stack's plug-ins (recorded on 5.0 to 8.0).
+            Self::PluginClass => ["MP", "SATP", "PSP", "VAAI", "Filter", "VAAI_FILTER"].contains(&cell),
+            Self::Word => !cell.contains(' '),
         }
     }
 }
@@ -193,14 +201,22 @@ impl Sheet {
     /// How many cells of a row are of the kind that their headings say, less those that are not.
     pub fn kinds(&self, row: &[String]) -> i32 {
         let known = self.headings.iter().zip(row).filter(|(_, cell)| !cell.is_empty() && !nothing(cell));
-        known.filter_map(|(h, cell)| kind(h).map(|k| if k.fits(cell) { 1 } else { -1 })).sum()
+        let known = known.filter_map(|(h, cell)| kind(h).map(|k| (k, cell)));
+        known
+            .map(|(k, cell)| match k {
+                // Any word at all shows nothing.
+                Kind::Word if k.fits(cell) => 0,
+                k if k.fits(cell) => 1,
+                _ => -1,
+            })
+            .sum()
     }
 
     /// How well a cell fits into a column; `None` for not at all.
     fn score(&self, column: usize, cell: &str, count: usize, crossed: usize) -> Option<i32> {
         let last = column + 1 == self.headings.len();
         if cell.is_empty() {
-            return (column > 0).then_some(-3);
+            return (column > 0 && kind(&self.headings[column]) != Some(Kind::PluginClass)).then_some(-3);
         }
         let length = cell.chars().count();
         let mut score = -6 * crossed as i32;
@@ -217,7 +233,10 @@ impl Sheet {
             }
         }
         match kind(&self.headings[column]) {
+            // Never empty, and never another word.
+            Some(Kind::PluginClass) if !Kind::PluginClass.fits(cell) => return None,
             Some(_) if nothing(cell) => {}
+            Some(Kind::Word) if !cell.contains(' ') => {}
             Some(kind) if kind.fits(cell) => score += 4,
             Some(_) => score -= 5,
             None => {}
@@ -398,6 +417,16 @@ mod tests {
         // Widths: no cell is longer than its dashes.
         let got = spread(&mut sheet(&["User ID", "Description"], Some(&[7, 11])), &["root Admin of all", "nobody a"]);
         assert_eq!(got, [Some("root|Admin of all".into()), Some("nobody|a".into())]);
+    }
+
+    #[test]
+    fn plug_ins_are_told_by_their_class() {
+        let columns = ["Module Name", "Plugin Name", "Plugin Class", "Dependencies", "Full Path"];
+        let lines = ["nmp NMP MP", "vmw_psp_lib None PSP", "vmw_satp_cx VMW_SATP_CX SATP vmw_satp_lib_cx", "a_b c_d"];
+        let got = spread(&mut sheet(&columns, Some(&[19, 19, 12, 29, 9])), &lines);
+        let rows = ["nmp|NMP|MP||", "vmw_psp_lib|None|PSP||", "vmw_satp_cx|VMW_SATP_CX|SATP|vmw_satp_lib_cx|"];
+        assert_eq!(got[..3], rows.map(|r| Some(r.to_owned())));
+        assert_eq!(got[3], None);
     }
 
     #[test]

@@ -146,6 +146,18 @@ fn one(all: &[Line<'_>], at: usize, cut: bool, known: &[&[&str]]) -> Result<Tabl
         if at - top > 1 {
             table.headings =
                 stacked(&all[top..at], &columns).ok_or_else(|| ruler.error("the ruler must be the second line"))?;
+        } else if columns.len() == 1
+            && own.len() == 1
+            && let Some(headings) = spread::spelled(line.raw, known).filter(|h| h.len() > 1)
+        {
+            // One unbroken line of dashes under headings whose blanks became one.
+            let mut sheet = Sheet::new(&headings, None, headings.last().is_some_and(|h| PROSE.contains(&h.as_str())));
+            let words: Vec<_> = rows.iter().map(|l| spread::words(l.raw)).collect();
+            for (row, line) in sheet.rows(&words).into_iter().zip(rows) {
+                table.rows.push(row.ok_or_else(|| line.error("cells that cannot be told apart: blanks are missing"))?);
+            }
+            table.headings = headings;
+            return Ok(table);
         } else if own.len() > columns.len() && (columns.len() == 1 || !fits(line.raw, &columns)) {
             // One unbroken line of dashes (localcli), or fewer runs than headings: the headings say the columns.
             columns = own.iter().map(|p| (p.start, p.end)).collect();
@@ -265,7 +277,16 @@ fn flat(columns: &[(usize, usize)], headings: &[Line<'_>], rows: &[Line<'_>]) ->
         && headings.len() == 1
         && columns.windows(2).all(|w| w[1].0 == w[0].1 + 1)
         && headings.iter().chain(rows).all(one)
-        && !(headings.iter().chain(rows).all(|l| anchored(&l.raw.chars().collect::<Vec<_>>(), columns).is_some()))
+        && !(kept(&headings[0], columns, true) && rows.iter().all(|l| kept(l, columns, false)))
+}
+
+/// Whether a line keeps to columns that one blank parts. A heading line has all its cells; several words that all
+/// stand in one cell may as well be the cells of several columns.
+fn kept(line: &Line<'_>, columns: &[(usize, usize)], headings: bool) -> bool {
+    anchored(&line.raw.chars().collect::<Vec<_>>(), columns).is_some_and(|row| {
+        let filled = row.iter().filter(|c| !c.is_empty()).count();
+        if headings { filled == row.len() } else { filled > 1 || !line.body.contains(' ') }
+    })
 }
 
 /// Whether a line has one cell between the gaps of the ruler for every column.

@@ -11,6 +11,8 @@ mod paste;
 mod prepare;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_copies;
 pub mod tools;
 mod typed;
 

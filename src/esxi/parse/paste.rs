@@ -179,9 +179,20 @@ fn marked(lines: &mut [Numbered], mark: char) {
     }
 }
 
+/// Takes a quotation's `>` away that stands in front of the first line alone: pages go on quoting until a blank line.
+fn lazy(lines: &mut [Numbered]) {
+    let mut full = lines.iter_mut().filter(|l| !l.1.trim().is_empty());
+    let Some(first) = full.next().filter(|l| l.1.starts_with("> ")) else { return };
+    let mut rest = full.peekable();
+    if rest.peek().is_some() && rest.all(|l| !l.1.trim_start().starts_with('>')) {
+        first.1.drain(..2);
+    }
+}
+
 /// Undoes what is done to the lines of tables and blocks. Only for esxcli without a formatter.
 pub fn restored(lines: &mut Vec<Numbered>, filters: &[Vec<String>]) {
     marked(lines, '|');
+    lazy(lines);
     entities(lines);
     quoted(lines);
     // `grep -n`, `cat -n`: the numbers were asked for.

@@ -325,7 +325,7 @@ fn errors_are_told_by_their_text() {
     for (text, class) in [
         ("Error: Unknown command or namespace network nix\n\n", "unknown_command"),
         ("Error: Missing required parameter -n|--nic-name\n\nUsage: esxcli network nic get [cmd options]\n", "usage"),
-        ("Usage: esxcli network nic {cmd} [cmd options]\n\nAvailable Commands:\n  list  x\n", "usage_text"),
+        ("Usage: esxcli network nic {cmd} [cmd options]\n\nAvailable Commands:\n  list  x\n", "usage"),
         (
             " [NoMatchError]\n No VIB matching VIB search specification 'x'.\n Please refer to the log file for more details.\n",
             "no_match_error",

@@ -169,6 +169,9 @@ pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> R
             None => refuse(text, "headings over cells that cannot be told apart"),
         };
     }
+    if let Some(rows) = told(text) {
+        return Ok(rows);
+    }
     if words && let Some(found) = spaced(text) {
         return Ok(found);
     }
@@ -184,6 +187,21 @@ pub fn rows_json(text: &str, must: &[&str], known: &[&[&str]], words: bool) -> R
         object(&headings, run.iter().map(|p| p.text.clone()).collect())
     };
     Ok(all.iter().map(row).collect())
+}
+
+/// Rows under a first line that is no known heading line, but two of its headings say what their cells hold, and every
+/// row holds it.
+fn told(text: &str) -> Option<Value> {
+    let line = lines(text).into_iter().next()?;
+    let first = pieces(line.raw);
+    let (headings, places): Placed = first.iter().map(|p| (p.text.clone(), (p.start, p.end))).unzip();
+    let sheet = Sheet::new(&headings, None, false);
+    let rows = under(text, &headings, &places)?;
+    let cells = |row: &Value| -> Vec<String> {
+        row.as_object().map_or_else(Vec::new, |m| m.values().map(|v| v.as_str().unwrap_or("").to_owned()).collect())
+    };
+    let all = rows.as_array().filter(|r| !r.is_empty())?;
+    (headings.len() > 2 && all.iter().all(|row| sheet.kinds(&cells(row)) >= 2)).then_some(rows)
 }
 
 /// Cells that a filter parted by single blanks (`awk '{print $1, $2}'`), where the ruler line counts them and every

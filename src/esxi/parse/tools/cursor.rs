@@ -3,6 +3,11 @@
 use super::text::Line;
 use crate::esxi::forms::FormError;
 
+/// Whether a line only says that others were left out.
+pub fn left_out(line: &str) -> bool {
+    matches!(line.trim().trim_end_matches(','), "..." | "...." | "[...]" | "…" | "<snip>" | "[snip]")
+}
+
 /// A place in a text that was made of lines.
 pub struct Cursor<'a> {
     /// The lines, joined with line ends.
@@ -43,7 +48,7 @@ impl<'a> Cursor<'a> {
         loop {
             self.at += self.rest().len() - self.rest().trim_start().len();
             let line = self.rest().lines().next().unwrap_or("");
-            if !matches!(line.trim().trim_end_matches(','), "..." | "...." | "[...]" | "…" | "<snip>" | "[snip]") {
+            if !left_out(line) {
                 return;
             }
             self.at += line.len();

@@ -52,7 +52,13 @@ pub fn fdisk(run: &Invocation, text: &str) -> Result<Value, FormError> {
         }
     }
     if rows.is_empty() && heading.is_none() {
-        return text::sentences(run, text);
+        let disk = |l: &Line| l.body().contains("isk") || l.body().contains("GPT");
+        return match lines.first() {
+            Some(first) if run.has("-l") && !run.filtered() && !lines.iter().any(disk) => {
+                first.fail("neither a disk nor a table of partitions")
+            }
+            _ => text::sentences(run, text),
+        };
     }
     if let Some(one @ Value::String(_)) = map.get_mut("_lines") {
         *one = Value::Array(vec![one.take()]);
@@ -95,7 +101,12 @@ pub fn iscsi(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines: Vec<Line> = text::lines(run, text).into_iter().filter(|l| !form_ruled::is_ruler(l.body())).collect();
     match lines.iter().position(|l| PARAMETERS.is_heading(l.text)) {
         Some(at) => PARAMETERS.read(&lines[at..], run.filtered()).map(Value::Array),
-        None => form_any::read(run, text),
+        None => match lines.first() {
+            Some(first) if run.has("-W") && !run.filtered() => {
+                first.fail("no heading line `Parameter ... Current ...`")
+            }
+            _ => form_any::read(run, text),
+        },
     }
 }
 

@@ -113,10 +113,10 @@ const DVPORT: Sheet =
 /// `esxcfg-route -l`.
 const ROUTE: Sheet = Sheet {
     columns: &[
-        col("Network", WORD),
+        col("Network", r"default|::|\S*[\d.:]\S*"),
         opt("Netmask", WORD),
         opt("Gateway", r"Local Subnet|[0-9a-fA-F.:]+|N/A|\S+"),
-        opt("Interface", r"\S+"),
+        opt("Interface", r"[A-Za-z]+\d\S*"),
         opt("Source", r"\S+"),
     ],
     sets: &[&["Network", "Netmask", "Gateway", "Interface"]],
@@ -287,6 +287,12 @@ pub fn module(run: &Invocation, text: &str) -> Result<Value, FormError> {
         }
         return Ok(if rows.len() == 1 { rows.remove(0) } else { Value::Array(rows) });
     }
+    if asks(run, "--get-options", 'g')
+        && !run.filtered()
+        && let Some(first) = lines.first()
+    {
+        return first.fail("not `NAME enabled = N options = '...'`");
+    }
     if lines.first().is_some_and(|l| l.body().ends_with("module information")) || asks(run, "--info", 'i') {
         return module_info(run, text);
     }
@@ -377,8 +383,20 @@ fn describe(all: &mut Map<String, Value>, name: &str, text: &str) {
 /// `esxcfg-dumppart`: the table of `-l`, labels or sentences otherwise.
 pub fn dumppart(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
-    if asks(run, "--list", 'l') && lines.first().is_some_and(|l| DUMPPART.is_heading(l.text)) {
-        return sheet(&DUMPPART, run, text);
+    if asks(run, "--list", 'l') {
+        return match lines.first() {
+            Some(first) if run.filtered() || DUMPPART.is_heading(first.text) => sheet(&DUMPPART, run, text),
+            Some(first) => first.fail("the heading line of this command's table is missing"),
+            None => text::sentences(run, text),
+        };
+    }
+    text::sentences(run, text)
+}
+
+/// `esxcfg-nas`: its lines; `-l` says of each volume where it comes from.
+pub fn nas(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    if asks(run, "--list", 'l') {
+        text::only(run, text, &[r"\S.* is .* from .*"], "not `NAME is SHARE from HOST ...`")?;
     }
     text::sentences(run, text)
 }

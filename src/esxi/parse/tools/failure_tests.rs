@@ -58,7 +58,7 @@ fn errors_of_the_tools() {
             "iperf3: error - unable to start listener: Operation not permitted\niperf3: exiting\n",
             Some("permission_denied"),
         ),
-        ("esxcfg-nics", "Usage: esxcfg-nics <options>\n", Some("usage_text")),
+        ("esxcfg-nics", "Usage: esxcfg-nics <options>\n", Some("usage")),
         ("esxcfg-nics --help", "Usage: esxcfg-nics <options>\n", None),
     ] {
         assert_eq!(class(command, text).as_deref(), expected, "{command}: {text}");

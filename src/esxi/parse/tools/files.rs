@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::form_labels::{Labels, nest};
+use super::form_ruled;
 use super::form_sheet::pieces;
 use super::text::{self, Line, compiled, numbered, put};
 use crate::esxi::forms::FormError;
@@ -209,7 +210,13 @@ pub fn stat(run: &Invocation, text: &str) -> Result<Value, FormError> {
     };
     let lines = text::lines(run, text);
     if !lines.iter().any(|l| l.body().starts_with("File:")) {
-        return text::sentences(run, text);
+        return match lines.first() {
+            // `-c` prints what was asked for
+            Some(first) if !run.filtered() && !run.args.iter().any(|a| a.starts_with('-')) => {
+                first.fail("no `File:` line of `stat`")
+            }
+            _ => text::sentences(run, text),
+        };
     }
     let mut all: Vec<Map<String, Value>> = Vec::new();
     for line in &lines {
@@ -244,6 +251,11 @@ pub fn du(run: &Invocation, text: &str) -> Result<Value, FormError> {
 pub fn tree(run: &Invocation, text: &str) -> Result<Value, FormError> {
     const TREE: Labels = Labels { inner: &[], equals: true };
     let lines = text::lines(run, text);
+    if lines.get(1).is_some_and(|l| form_ruled::is_ruler(l.body()))
+        && let Some(rows) = form_ruled::read(&lines)
+    {
+        return Ok(Value::Array(rows));
+    }
     if !lines.iter().any(|l| TREE.split(l.body()).is_some()) {
         return text::sentences(run, text);
     }

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, left_out};
 use super::text::{Line, put};
 use crate::esxi::forms::FormError;
 use crate::esxi::vimdump::ends_value;
@@ -138,6 +138,8 @@ impl Reader<'_> {
             Some(b'[') => self.list(depth),
             Some(mark @ (b'"' | b'\'')) => self.quoted(char::from(*mark)).map(|s| s.trim().into()),
             Some(_) => match self.cursor.until(|c| matches!(c, ',' | '\n' | '}' | ']')).trim() {
+                // a page that took `<unset>` for a tag
+                "" if self.cursor.rest().starts_with(',') => Ok("".into()),
                 "" => self.cursor.fail("no value"),
                 word => Ok(word.into()),
             },
@@ -195,7 +197,7 @@ impl Reader<'_> {
                 escaped = true;
                 continue;
             }
-            if c == mark && !escaped && ends_value(&rest[at + 1..]) {
+            if c == mark && !escaped && ends(&rest[at + 1..]) {
                 self.cursor.at = start + at + 1;
                 return Ok(unescape(&rest[..at], mark));
             }
@@ -207,6 +209,14 @@ impl Reader<'_> {
             return Ok(unescape(rest, mark));
         }
         self.cursor.fail("a text is not closed")
+    }
+}
+
+/// Whether a value may have ended in front of this text; also in front of a line of dots for a part that was left out.
+fn ends(rest: &str) -> bool {
+    ends_value(rest) || {
+        let rest = rest.strip_prefix(',').unwrap_or(rest).trim_start_matches([' ', '\t', '\r']);
+        rest.starts_with('\n') && left_out(rest.trim_start().lines().next().unwrap_or(""))
     }
 }
 
@@ -236,6 +246,9 @@ mod tests {
         );
         assert_eq!(dump("(a) {\n k = 1\n}\n(a) {\n k = 2\n}\n").unwrap().as_array().unwrap().len(), 2);
         assert_eq!(dump("(a) {\n k = 1,\n...\n b = (c) [\n (c) {\n d = \"x y").unwrap()["b"][0]["d"], "x y");
+        // What a page left of `<unset>`, and a part left out behind a text.
+        assert_eq!(dump("(a) {\n u = ,\n k = 1\n}\n").unwrap(), json!({"_type": "a", "u": "", "k": "1"}));
+        assert_eq!(dump("(a) {\n m = \"HS22 -[7]-\",\n...\n").unwrap(), json!({"_type": "a", "m": "HS22 -[7]-"}));
         assert_eq!(dump("(a) {\n k = 1\n}\noops\n").unwrap_err().line, 4);
         assert!(dump(&"(a) [".repeat(5000)).is_err());
     }

@@ -60,6 +60,9 @@ impl Sheet {
             let mut rows = Vec::new();
             let reader = Reader::new(self, headings);
             for line in &lines[1..] {
+                if crate::esxi::forms::table::is_ruler(line.body()) {
+                    return line.fail("a ruler of dashes, where the command prints none");
+                }
                 // a heading line again: the same table twice in one paste
                 if line.body() == first.body() {
                     continue;
@@ -95,8 +98,8 @@ impl Sheet {
         names.iter().map(|n| Found { name: (*n).to_owned(), at: 0, known: known(n) }).collect()
     }
 
-    /// The headings in a line, when it is a heading line: at least two (or all) known, and not fewer known ones than
-    /// others.
+    /// The headings in a line, when it is a heading line: the first and at least two (or all) known, not fewer known
+    /// ones than others, and a third of those that are always filled: `Name` and `MTU` stand over many a table.
     fn headings(&self, line: &str) -> Option<Vec<Found>> {
         let chars: Vec<char> = line.chars().collect();
         let mut found: Vec<Found> = Vec::new();
@@ -123,7 +126,11 @@ impl Sheet {
             found.push(Found { name, at: start, known: None });
         }
         let known = found.iter().filter(|f| f.known.is_some()).count();
-        (known >= 2 && known * 2 >= found.len() || known == 1 && found.len() == 1 && self.columns.len() == 1)
+        // A sheet can hold the headings of several tables (`vdf`).
+        let always = self.columns.iter().filter(|c| !c.optional).count();
+        let first = found.first().is_some_and(|f| f.known.is_some());
+        (first && known >= 2 && known * 2 >= found.len() && known * 3 >= always
+            || known == 1 && found.len() == 1 && self.columns.len() == 1)
             .then_some(found)
     }
 

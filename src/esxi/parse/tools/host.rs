@@ -125,6 +125,9 @@ pub fn lsusb(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let mut rows = Vec::new();
     for line in text::lines(run, text) {
         let Some(found) = pattern.iter().find_map(|p| p.captures(line.body())) else {
+            if run.args.is_empty() && !run.filtered() {
+                return line.fail("not `Bus N Device N: ID ...`");
+            }
             return text::sentences(run, text);
         };
         let keys = ["Bus", "Device", "ID", "_1"].iter().enumerate();
@@ -137,6 +140,9 @@ pub fn lsusb(run: &Invocation, text: &str) -> Result<Value, FormError> {
 
 /// `chkconfig`: the service and `on` or `off`.
 pub fn chkconfig(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    if run.args.iter().all(|a| a == "--list" || a == "-l") {
+        text::only(run, text, &[r"\S+\s+(?:on|off)"], "neither on nor off behind the name of a service")?;
+    }
     if text::lines(run, text).iter().all(|l| l.body().split_whitespace().count() == 2) {
         return text::patterned(run, text, &[r"(\S+)\s+(on|off)"]);
     }
@@ -165,6 +171,14 @@ pub fn net_stats(run: &Invocation, text: &str) -> Result<Value, FormError> {
     PORTS.read(&text::lines(run, text), run.filtered()).map(Value::Array)
 }
 
+/// `vmkchdev -l`: rows of address, IDs, owner and name; other options: its words.
+pub fn vmkchdev(run: &Invocation, text: &str) -> Result<Value, FormError> {
+    if run.has("-l") {
+        text::only(run, text, &[r"[0-9a-fA-F:]+\.[0-9a-fA-F]+\s+\S+:\S+\s.*"], "not an address and IDs of a device")?;
+    }
+    text::words(run, text)
+}
+
 /// `ping`, `vmkping`: the first line under `_heading`, an object a reply under `_rows`, the statistics under their
 /// own words, any other line under `_lines`.
 pub fn ping(run: &Invocation, text: &str) -> Result<Value, FormError> {
@@ -172,7 +186,12 @@ pub fn ping(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if !lines.iter().any(|l| {
         l.body().starts_with("PING") || l.body().contains("ping statistics") || l.body().contains("bytes from")
     }) {
-        return text::sentences(run, text);
+        return match lines.first() {
+            Some(first) if !run.filtered() && !first.body().contains(&run.program) => {
+                first.fail("neither `PING ...`, nor replies, nor statistics")
+            }
+            _ => text::sentences(run, text),
+        };
     }
     let reply = compiled(&[r"(\d+) bytes from (\S+)[:,]\s+((?:[a-z_]+=\S+(?: ms)?,?\s*)*)(.*)"]);
     let mut map = Map::new();
@@ -218,6 +237,9 @@ pub fn esxtop(run: &Invocation, text: &str) -> Result<Value, FormError> {
     let lines = text::lines(run, text);
     let Some(first) = lines.first() else { return Ok(Value::Array(Vec::new())) };
     if !first.body().starts_with('"') {
+        if run.has("-b") && !run.filtered() {
+            return first.fail("no headings in quotes, with which the batch mode begins");
+        }
         return text::sentences(run, text);
     }
     let names = fields(first.body());

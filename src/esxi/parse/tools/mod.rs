@@ -267,7 +267,7 @@ pub const FAMILIES: &[Family] = &[
         "esxcfg-volume -l",
         storage::volume
     ),
-    tool!("esxcfg-nas", ["esxcfg-nas"], "its lines", "esxcfg-nas -l", text::sentences),
+    tool!("esxcfg-nas", ["esxcfg-nas"], "its lines", "esxcfg-nas -l", esxcfg::nas),
     tool!(
         "esxcfg",
         [
@@ -335,7 +335,7 @@ pub const FAMILIES: &[Family] = &[
     ),
     tool!("lspci", ["lspci"], "-p: table; else rows of address, class, device, name", "lspci -p", host::lspci),
     tool!("lsusb", ["lsusb"], "rows of bus, device, ID and name", "lsusb", host::lsusb),
-    tool!("vmkchdev", ["vmkchdev"], "rows of address, IDs, owner, name", "vmkchdev -l", text::words),
+    tool!("vmkchdev", ["vmkchdev"], "rows of address, IDs, owner, name", "vmkchdev -l", host::vmkchdev),
     tool!("chkconfig", ["chkconfig"], "rows of service and on or off", "chkconfig --list", host::chkconfig),
     tool!("ps", ["ps"], "table of worlds by its headings", "ps -c", host::ps),
     tool!(

@@ -215,8 +215,18 @@ fn names(cell: &str) -> Value {
 pub fn volume(run: &Invocation, text: &str) -> Result<Value, FormError> {
     const VOLUME: Labels = Labels { inner: &["range"], equals: false };
     let lines = text::lines(run, text);
-    if !asks(run, "--list", 'l') || !lines.iter().any(|l| VOLUME.split(l.body()).is_some()) {
+    if !asks(run, "--list", 'l') {
         return text::sentences(run, text);
+    }
+    if !lines.iter().any(|l| VOLUME.split(l.body()).is_some()) {
+        text::only(run, text, &["Scanning.*"], "neither a label with its value, nor a line about scanning")?;
+        return text::sentences(run, text);
+    }
+    if let Some(line) = lines.iter().find(|l| VOLUME.split(l.body()).is_some())
+        && !run.filtered()
+        && !line.body().contains("UUID/label")
+    {
+        return line.fail("not the `VMFS UUID/label` of a volume, which comes first");
     }
     // 6.x and later say `Scanning for VMFS-6 host activity (...).` before a volume: it becomes the block's heading
     let mut all: Vec<Map<String, Value>> = Vec::new();

@@ -126,6 +126,18 @@ pub fn sentences(invocation: &Invocation, text: &str) -> Result<Value, FormError
     })
 }
 
+/// Refuses a text with a line that none of the patterns is; behind a filter anything can be left.
+///
+/// # Errors
+/// The first such line.
+pub fn only(invocation: &Invocation, text: &str, patterns: &[&str], problem: &'static str) -> Result<(), FormError> {
+    let patterns = compiled(patterns);
+    match lines(invocation, text).iter().find(|l| !patterns.iter().any(|p| p.is_match(l.body()))) {
+        Some(line) if !invocation.filtered() => line.fail(problem),
+        _ => Ok(()),
+    }
+}
+
 /// An array of the lines, however many there are.
 pub fn list(invocation: &Invocation, text: &str) -> Result<Value, FormError> {
     Ok(said(invocation, text).iter().map(|l| Value::from(l.body())).collect())

@@ -42,7 +42,9 @@ pub fn read(run: &Invocation, text: &str) -> Result<Value, FormError> {
     if full.first().is_some_and(|l| LUNS.is_heading(l.text)) {
         return LUNS.read(&full, run.filtered()).map(Value::Array);
     }
-    if let Some(value) = labels(&full) {
+    if !DUMPS.contains(&verb)
+        && let Some(value) = labels(&full)
+    {
         return Ok(value);
     }
     match (form_dump::members(&lines), lines.first()) {
