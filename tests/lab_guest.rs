@@ -221,6 +221,25 @@ async fn a_refused_argument_is_told_with_qemus_words_and_ours() {
 }
 
 #[tokio::test]
+async fn a_qemu_behind_a_script_of_another_name_is_known_by_its_number() {
+    let room = Room::new();
+    within(async {
+        let script = room.path("run-it");
+        fs::write(&script, "#!/bin/sh\nexec qemu-system-x86_64 \"$@\"\n").unwrap();
+        let mut permissions = fs::metadata(&script).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        fs::set_permissions(&script, permissions).unwrap();
+        let mut launch = room.bare();
+        launch.program = script;
+        let started = start(&launch).await.unwrap();
+        assert_eq!(started.process.find(), started.process.identity);
+        started.process.unmake().unwrap();
+        assert!(!started.process.identity.unwrap().is_alive());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_disk_that_another_guest_has_is_explained() {
     let (room, other) = (Room::new(), Room::new());
     within(async {
