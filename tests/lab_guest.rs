@@ -225,10 +225,9 @@ async fn a_qemu_behind_a_script_of_another_name_is_known_by_its_number() {
     let room = Room::new();
     within(async {
         let script = room.path("run-it");
-        fs::write(&script, "#!/bin/sh\nexec qemu-system-x86_64 \"$@\"\n").unwrap();
-        let mut permissions = fs::metadata(&script).unwrap().permissions();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-        fs::set_permissions(&script, permissions).unwrap();
+        // Written by another process: a file that a fork of this one still has open for writing cannot be run.
+        let write = "printf '#!/bin/sh\\nexec qemu-system-x86_64 \"$@\"\\n' >\"$1\" && chmod +x \"$1\"";
+        assert!(Command::new("sh").args(["-c", write, "sh"]).arg(&script).status().unwrap().success());
         let mut launch = room.bare();
         launch.program = script;
         let started = start(&launch).await.unwrap();
