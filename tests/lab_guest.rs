@@ -221,6 +221,24 @@ async fn a_refused_argument_is_told_with_qemus_words_and_ours() {
 }
 
 #[tokio::test]
+async fn a_qemu_behind_a_script_of_another_name_is_known_by_its_number() {
+    let room = Room::new();
+    within(async {
+        let script = room.path("run-it");
+        // Written by another process: a file that a fork of this one still has open for writing cannot be run.
+        let write = "printf '#!/bin/sh\\nexec qemu-system-x86_64 \"$@\"\\n' >\"$1\" && chmod +x \"$1\"";
+        assert!(Command::new("sh").args(["-c", write, "sh"]).arg(&script).status().unwrap().success());
+        let mut launch = room.bare();
+        launch.program = script;
+        let started = start(&launch).await.unwrap();
+        assert_eq!(started.process.find(), started.process.identity);
+        started.process.unmake().unwrap();
+        assert!(!started.process.identity.unwrap().is_alive());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_disk_that_another_guest_has_is_explained() {
     let (room, other) = (Room::new(), Room::new());
     within(async {

@@ -205,8 +205,10 @@ pub(super) fn is_marked(pid: u32, wanted: &Path, marker: &str) -> bool {
     // A link such as /usr/bin/kvm is another name of the same program.
     let file = if wanted.components().count() == 1 { on_path(wanted.as_os_str()) } else { None };
     let real = fs::canonicalize(file.as_deref().unwrap_or(wanted)).unwrap_or_else(|_| wanted.to_owned());
+    // NixOS renames a wrapped program so.
+    let name = name.strip_prefix('.').and_then(|n| n.strip_suffix("-wrapped")).unwrap_or(&name);
     let is_it = |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy() == name);
-    is_it(wanted) || is_it(&real) || (STARTERS.contains(&name.as_str()) && args.iter().any(|a| a == wanted.as_os_str()))
+    is_it(wanted) || is_it(&real) || (STARTERS.contains(&name) && args.iter().any(|a| a == wanted.as_os_str()))
 }
 
 /// Living processes that run `wanted` with `marker` among their arguments, the oldest first.

@@ -69,7 +69,8 @@ impl Process {
     }
 
     fn is_it(&self, pid: u32) -> bool {
-        proc::is_marked(pid, &self.program, &self.marker)
+        // Whatever its program is called by now: some distributions start QEMU by a wrapper of another name.
+        proc::carries(&proc::command_line(pid), &self.marker)
     }
 
     /// Ends it at once: SIGTERM, which makes QEMU write its disks back, then SIGKILL; then removes what it left. The
