@@ -225,7 +225,9 @@ fn taken(need: &Need, links: &[Link], fdb: &[FdbEntry], neighbours: &[Neighbour]
 /// One MAC on two ports of one bridge. The kernel keeps one port a MAC and VLAN, so what shows is a MAC that moved
 /// between two looks, or that differs by VLAN.
 fn two_ports(fdb: &[FdbEntry], later: &[FdbEntry]) -> Vec<Finding> {
-    let mut seen: BTreeMap<(&str, String), BTreeMap<&str, BTreeSet<Option<u32>>>> = BTreeMap::new();
+    /// The ports that have a MAC, with the VLANs there.
+    type Ports<'a> = BTreeMap<&'a str, BTreeSet<Option<u32>>>;
+    let mut seen: BTreeMap<(&str, String), Ports<'_>> = BTreeMap::new();
     for entry in fdb.iter().chain(later) {
         let (Some(bridge), Some(address)) = (entry.master.as_deref(), mac(&entry.mac)) else { continue };
         if is_multicast(&address) {
