@@ -154,11 +154,7 @@ fn find(folder: &[u8], wanted: &str) -> Option<(u32, u32, bool)> {
         let name = if extension.is_empty() { name } else { format!("{name}.{extension}") };
         if name.eq_ignore_ascii_case(wanted) {
             let cluster = half(entry, 26) | half(entry, 20) << 16;
-            return Some((
-                u32::try_from(cluster).ok()?,
-                u32::try_from(word(entry, 28)).ok()?,
-                entry[11] & 16 != 0,
-            ));
+            return Some((u32::try_from(cluster).ok()?, u32::try_from(word(entry, 28)).ok()?, entry[11] & 16 != 0));
         }
     }
     None
@@ -223,7 +219,8 @@ mod tests {
                 let new = if from % 2 == 0 { (old & 0xf000) | to } else { (old & 0xf) | (to << 4) };
                 volume[place..place + 2].copy_from_slice(&new.to_le_bytes());
             }
-            16 => volume[512 + from * 2..514 + from * 2].copy_from_slice(&u16::try_from(to & 0xffff).unwrap().to_le_bytes()),
+            16 => volume[512 + from * 2..514 + from * 2]
+                .copy_from_slice(&u16::try_from(to & 0xffff).unwrap().to_le_bytes()),
             _ => volume[512 + from * 4..516 + from * 4].copy_from_slice(&to.to_le_bytes()),
         };
         link(2, 0x0fff_ffff);
