@@ -274,7 +274,7 @@ mod tests {
             link(&format!("{target}/block/{name}/device"), &target);
             link(&format!("class/block/{name}"), &format!("{target}/block/{name}"));
         }
-        put(&format!("{pci}/0000:00:05.0/ata1/host0/target0:0:0/0:0:0:0/vpd_pg80"), "\0\u{80}\0\u{8}DATA01  ");
+        put(&format!("{pci}/0000:00:05.0/ata1/host0/target0:0:0/0:0:0:0/vpd_pg80"), "\0\0\0\u{8}DATA01  ");
         dir
     }
 

@@ -335,7 +335,7 @@ mod tests {
         let again = all(&mut net, &links);
         assert_eq!(again[0], "link del vmk0");
         assert!(again.contains(&"link set vmk0 address 00:50:56:61:00:01".to_string()), "{again:?}");
-        assert_eq!(all(&mut net, &links[..1]), ["link del vmk1"]);
+        assert_eq!(all(&mut net, &links[..1]), ["link del vmk1", "link set eth0 mtu 1500"]);
     }
 
     #[test]
