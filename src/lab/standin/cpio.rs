@@ -103,8 +103,7 @@ mod tests {
         let archive = dir.path().join("a.cpio");
         std::fs::write(&archive, sample()).unwrap();
         let input = std::fs::File::open(&archive).unwrap();
-        let output =
-            std::process::Command::new(busybox).args(["cpio", "-t"]).stdin(input).output().unwrap();
+        let output = std::process::Command::new(busybox).args(["cpio", "-t"]).stdin(input).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "bin\nbin/tool\nbin/sh\n");
     }
 }

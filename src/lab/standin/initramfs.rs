@@ -65,7 +65,9 @@ pub(super) fn cached(
         files.insert("bin/esxprep".into(), (0o755, program));
         let file = fs::File::create(path).doing("create", path)?;
         let gzip = flate2::write::GzEncoder::new(BufWriter::new(file), flate2::Compression::fast());
-        write(gzip, &files, applets.lines()).and_then(|gzip| gzip.finish()?.into_inner()?.sync_all()).doing("write", path)
+        write(gzip, &files, applets.lines())
+            .and_then(|gzip| gzip.finish()?.into_inner()?.sync_all())
+            .doing("write", path)
     })?;
     // The time says when it was last wanted.
     if let Ok(file) = fs::File::options().append(true).open(&made) {
@@ -96,11 +98,7 @@ fn content_key(files: &Files, binary: &Path) -> Result<String, StandinError> {
     Ok(key(hasher))
 }
 
-fn write<'a, W: std::io::Write>(
-    out: W,
-    files: &Files,
-    applets: impl Iterator<Item = &'a str>,
-) -> std::io::Result<W> {
+fn write<'a, W: std::io::Write>(out: W, files: &Files, applets: impl Iterator<Item = &'a str>) -> std::io::Result<W> {
     let mut cpio = Cpio::new(out);
     let mut folders: BTreeSet<String> = FOLDERS.iter().map(|folder| (*folder).to_string()).collect();
     for path in files.keys() {

@@ -20,8 +20,7 @@ const LAYOUT: u32 = 1;
 
 fn installed(release: &str) -> Result<(String, u64), StandinError> {
     let release = if release.is_empty() { "8.0" } else { release };
-    let state =
-        HostState::factory(release, 0).map_err(|_| StandinError::Release { given: release.to_string() })?;
+    let state = HostState::factory(release, 0).map_err(|_| StandinError::Release { given: release.to_string() })?;
     Ok((state.version().to_string(), state.build()))
 }
 

@@ -25,11 +25,7 @@ pub(super) struct Source {
 }
 
 /// Finds a kernel that has all needed drivers.
-pub(super) fn find(
-    given: Option<&Path>,
-    cache: &Cache,
-    say: &mut dyn FnMut(&str),
-) -> Result<Source, StandinError> {
+pub(super) fn find(given: Option<&Path>, cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<Source, StandinError> {
     let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os(KERNEL_VARIABLE).map(PathBuf::from));
     let mut tried = Vec::new();
     // A folder that somebody named is the only one that counts.
@@ -92,7 +88,10 @@ fn numbers(version: &str) -> Vec<u64> {
 
 /// The kernel package's name in what `apt-cache depends` printed.
 fn package(depends: &str) -> Option<&str> {
-    depends.lines().find_map(|line| line.trim().strip_prefix("Depends: ")).filter(|name| name.starts_with("linux-image"))
+    depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .filter(|name| name.starts_with("linux-image"))
 }
 
 fn download(cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<(), StandinError> {

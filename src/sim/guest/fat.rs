@@ -58,6 +58,8 @@ impl Volume {
         let data = root + root_bytes.div_ceil(sector);
         let clusters = total.checked_sub(data)? / per_cluster;
         let bits = match clusters {
+            // A length of the table in the newer field says FAT32, however small the volume.
+            _ if half(boot, 22) == 0 => 32,
             0..4085 => 12,
             4085..65525 => 16,
             _ => 32,
@@ -154,11 +156,7 @@ fn find(folder: &[u8], wanted: &str) -> Option<(u32, u32, bool)> {
         let name = if extension.is_empty() { name } else { format!("{name}.{extension}") };
         if name.eq_ignore_ascii_case(wanted) {
             let cluster = half(entry, 26) | half(entry, 20) << 16;
-            return Some((
-                u32::try_from(cluster).ok()?,
-                u32::try_from(word(entry, 28)).ok()?,
-                entry[11] & 16 != 0,
-            ));
+            return Some((u32::try_from(cluster).ok()?, u32::try_from(word(entry, 28)).ok()?, entry[11] & 16 != 0));
         }
     }
     None
@@ -223,7 +221,8 @@ mod tests {
                 let new = if from % 2 == 0 { (old & 0xf000) | to } else { (old & 0xf) | (to << 4) };
                 volume[place..place + 2].copy_from_slice(&new.to_le_bytes());
             }
-            16 => volume[512 + from * 2..514 + from * 2].copy_from_slice(&u16::try_from(to & 0xffff).unwrap().to_le_bytes()),
+            16 => volume[512 + from * 2..514 + from * 2]
+                .copy_from_slice(&u16::try_from(to & 0xffff).unwrap().to_le_bytes()),
             _ => volume[512 + from * 4..516 + from * 4].copy_from_slice(&to.to_le_bytes()),
         };
         link(2, 0x0fff_ffff);
@@ -272,16 +271,26 @@ mod tests {
         }
     }
 
+    /// QEMU makes a FAT16 disk with a partition table out of a folder.
     #[test]
     fn a_volume_made_by_another_program_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("stick.img");
-        std::fs::File::create(&path).unwrap().set_len(16 << 20).unwrap();
-        let made = std::process::Command::new("busybox").arg("mkfs.vfat").arg(&path).output();
-        assert!(made.expect("this test needs busybox (busybox-static)").status.success());
+        let (tree, path) = (dir.path().join("tree"), dir.path().join("stick.img"));
+        std::fs::create_dir_all(tree.join("SUB")).unwrap();
+        std::fs::write(tree.join("KS.CFG"), "accepteula\n".repeat(2000)).unwrap();
+        std::fs::write(tree.join("SUB/a long name.txt"), "x").unwrap();
+        std::fs::write(tree.join("SUB/B.CFG"), "abc").unwrap();
+        let made = std::process::Command::new("qemu-img")
+            .args(["convert", "-f", "vvfat", "-O", "raw"])
+            .arg(format!("fat:{}", tree.display()))
+            .arg(&path)
+            .output()
+            .expect("this test needs qemu-img (qemu-utils)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let mut device = std::fs::File::open(&path).unwrap();
-        assert!(volume(&mut device).unwrap().is_some(), "busybox makes FAT32 volumes of any size");
-        assert_eq!(read(&mut device, "/KS.CFG").unwrap(), None);
+        assert_eq!(read(&mut device, "/KS.CFG").unwrap().unwrap(), "accepteula\n".repeat(2000).as_bytes());
+        assert_eq!(read(&mut device, "/SUB/B.CFG").unwrap().as_deref(), Some(b"abc".as_slice()));
+        assert_eq!(read(&mut device, "/NONE.CFG").unwrap(), None);
     }
 
     #[test]

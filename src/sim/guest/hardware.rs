@@ -274,7 +274,7 @@ mod tests {
             link(&format!("{target}/block/{name}/device"), &target);
             link(&format!("class/block/{name}"), &format!("{target}/block/{name}"));
         }
-        put(&format!("{pci}/0000:00:05.0/ata1/host0/target0:0:0/0:0:0:0/vpd_pg80"), "\0\u{80}\0\u{8}DATA01  ");
+        put(&format!("{pci}/0000:00:05.0/ata1/host0/target0:0:0/0:0:0:0/vpd_pg80"), "\0\0\0\u{8}DATA01  ");
         dir
     }
 
@@ -287,10 +287,7 @@ mod tests {
         assert_eq!((nic.vendor.as_str(), nic.device.as_str(), nic.mac.as_str()), ("8086", "100e", "52:54:00:aa:bb:01"));
         let disks: Vec<_> =
             found.attached.disks.iter().map(|d| (d.bus.as_str(), d.serial.as_str(), d.pci.as_str(), d.mib)).collect();
-        assert_eq!(
-            disks,
-            [("usb", "BOOT01", "0000:00:04.0", 16384), ("ahci", "DATA01", "0000:00:05.0", 1)]
-        );
+        assert_eq!(disks, [("usb", "BOOT01", "0000:00:04.0", 16384), ("ahci", "DATA01", "0000:00:05.0", 1)]);
         assert_eq!(found.cds, [Cd { device: "/dev/sr0".into(), bus: "ide".into() }]);
         let buses: Vec<_> = found.attached.controllers.iter().map(|c| c.bus.as_str()).collect();
         assert_eq!(buses, ["ide", "usb", "ahci"]);

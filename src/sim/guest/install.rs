@@ -141,9 +141,7 @@ fn fetch(source: &str, found: &Found, words: &Words, state: &HostState) -> Resul
             .ok_or("usb"),
         _ => return stop(format!("ks={source}: the stand-in reads cdrom:, usb: and http:// only")),
     };
-    got.map_err(|place| {
-        GuestError::Installer(format!("cannot find kickstart file on {place} with path -- {path}"))
-    })
+    got.map_err(|place| GuestError::Installer(format!("cannot find kickstart file on {place} with path -- {path}")))
 }
 
 /// For a kickstart from a server: the address of the boot options, or DHCP.
@@ -165,7 +163,11 @@ fn bring_up_network(found: &Found, words: &Words, state: &HostState) -> Result<(
         },
         None => match net::dhcp(interface) {
             Some(lease) => lease,
-            None => return stop(format!("no DHCP server answers on {interface}, and there is no ip= among the boot options")),
+            None => {
+                return stop(format!(
+                    "no DHCP server answers on {interface}, and there is no ip= among the boot options"
+                ));
+            }
         },
     };
     let address = format!("{}/{}", lease.address, net::prefix(&lease.netmask));
@@ -186,7 +188,8 @@ fn choose_disk(state: &HostState, found: &Found, script: &Kickstart) -> Result<u
             return stop(format!("install --disk={wanted}: there is no such disk ({})", names.join(", ")));
         };
         order = vec![number];
-    } else if !script.filter.is_empty() && !script.filter.iter().any(|word| matches!(word.as_str(), "local" | "remote")) {
+    } else if !script.filter.is_empty() && !script.filter.iter().any(|word| matches!(word.as_str(), "local" | "remote"))
+    {
         order.retain(|number| {
             let disk = &found.attached.disks[*number];
             script.filter.iter().any(|word| *word == disk.bus || disk.model.contains(word.as_str()))

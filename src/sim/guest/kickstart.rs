@@ -293,7 +293,10 @@ echo done
 
     #[test]
     fn dhcp_is_the_default_and_a_reboot_ejects() {
-        let script = parse("accepteula\nrootpw Secret-7\ninstall --disk=/vmfs/devices/disks/mpx.vmhba32:C0:T0:L0\nreboot\n", "cd");
+        let script = parse(
+            "accepteula\nrootpw Secret-7\ninstall --disk=/vmfs/devices/disks/mpx.vmhba32:C0:T0:L0\nreboot\n",
+            "cd",
+        );
         let script = script.unwrap();
         assert_eq!(script.disk.as_deref(), Some("mpx.vmhba32:C0:T0:L0"));
         assert_eq!(script.reboot, Some(true));

@@ -163,7 +163,8 @@ async fn first_boot(host: &Arc<SimHost>, script: &Path, hostd: Duration) -> Resu
 
 fn ready(state: &HostState) -> String {
     let vmk0 = state.vmk_links().into_iter().find(|link| link.name == "vmk0");
-    let (mac, address) = vmk0.map_or_else(Default::default, |link| (link.mac, link.address.map(|(address, _)| address)));
+    let (mac, address) =
+        vmk0.map_or_else(Default::default, |link| (link.mac, link.address.map(|(address, _)| address)));
     format!(
         "READY {} version={} build={} bootdisk={} ssh={} vmk0={mac} address={}",
         state.fqdn(),

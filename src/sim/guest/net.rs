@@ -195,6 +195,11 @@ impl Net {
         if news.is_empty() {
             for words in self.addresses(links) {
                 ip(&words);
+                // As ESXi does, so that whoever knew the address with another MAC learns of it.
+                if let ["addr", "add", address, "dev", name] = words.iter().map(String::as_str).collect::<Vec<_>>()[..]
+                {
+                    announce(address, name);
+                }
             }
         }
         news
@@ -209,6 +214,20 @@ fn ip(words: &[String]) {
         Err(error) => error.to_string(),
     };
     super::say(&format!("NETWORK ip {}: {reason}", words.join(" ")));
+}
+
+/// Tells the network which MAC address has `address` (with its prefix) now. Does not wait.
+fn announce(address: &str, interface: &str) {
+    let address = address.split('/').next().unwrap_or_default();
+    let child = Command::new("arping")
+        .args(["-U", "-c", "2", "-w", "2", "-q", "-I", interface, address])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if let Ok(mut child) = child {
+        std::thread::spawn(move || child.wait());
+    }
 }
 
 /// What udhcpc runs: it writes what it was given to a file.
@@ -316,7 +335,7 @@ mod tests {
         let again = all(&mut net, &links);
         assert_eq!(again[0], "link del vmk0");
         assert!(again.contains(&"link set vmk0 address 00:50:56:61:00:01".to_string()), "{again:?}");
-        assert_eq!(all(&mut net, &links[..1]), ["link del vmk1"]);
+        assert_eq!(all(&mut net, &links[..1]), ["link del vmk1", "link set eth0 mtu 1500"]);
     }
 
     #[test]

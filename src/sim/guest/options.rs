@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn boot_cfg_is_read_with_either_line_end() {
-        let cfg = BootCfg::parse("kernel=/b.b00\r\nkernelopt=runweasel ks=cdrom:/KS.CFG\r\nbuild=6.7.0-1.28.10302608\r\n");
+        let cfg =
+            BootCfg::parse("kernel=/b.b00\r\nkernelopt=runweasel ks=cdrom:/KS.CFG\r\nbuild=6.7.0-1.28.10302608\r\n");
         assert_eq!(cfg.kernelopt, "runweasel ks=cdrom:/KS.CFG");
         assert_eq!(cfg.release().as_deref(), Some("6.7"));
         assert_eq!(BootCfg::parse("title=x\n").release(), None);
@@ -75,7 +76,8 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_cd() {
-        let words = Words::of("runweasel ks=cdrom:/KS.CFG ip=1.2.3.4", "quiet ks=usb:/KS.CFG BOOTIF=01-52-54-00-00-00-01");
+        let words =
+            Words::of("runweasel ks=cdrom:/KS.CFG ip=1.2.3.4", "quiet ks=usb:/KS.CFG BOOTIF=01-52-54-00-00-00-01");
         assert_eq!(words.get("ks"), Some("usb:/KS.CFG"));
         assert_eq!(words.get("ip"), Some("1.2.3.4"));
         assert_eq!(words.get("runweasel"), Some(""));

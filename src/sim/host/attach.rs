@@ -292,7 +292,9 @@ impl HostState {
                 });
                 let has_address = vmk.kind != "NONE" && !unset(&vmk.address);
                 // The default gateway of a stack leads over the first interface that has one.
-                let leads = vmk.netstack == "defaultTcpipStack" && !unset(&vmk.gateway) && !gateways.contains(&vmk.netstack.as_str());
+                let leads = vmk.netstack == "defaultTcpipStack"
+                    && !unset(&vmk.gateway)
+                    && !gateways.contains(&vmk.netstack.as_str());
                 if leads {
                     gateways.push(&vmk.netstack);
                 }
