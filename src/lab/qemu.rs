@@ -137,6 +137,26 @@ pub fn probe(given: Option<&Path>) -> Result<Qemu, QemuError> {
     Ok(Qemu { path, version })
 }
 
+/// Where distributions put OVMF without Secure Boot: code, and the template of its variables. Debian's was tried; the
+/// others are from their package lists (not verified, medium).
+const OVMF: &[(&str, &str)] = &[
+    // Debian, Ubuntu
+    ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),
+    // Fedora
+    ("usr/share/edk2/ovmf/OVMF_CODE.fd", "usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    // Arch
+    ("usr/share/edk2/x64/OVMF_CODE.4m.fd", "usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+    // openSUSE
+    ("usr/share/qemu/ovmf-x86_64-code.bin", "usr/share/qemu/ovmf-x86_64-vars.bin"),
+];
+
+/// OVMF below a root folder (`/`): code, and the template of its variables.
+pub fn find_ovmf(root: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut below = OVMF.iter().map(|(code, vars)| (root.join(code), root.join(vars)));
+    below.find(|(code, vars)| code.is_file() && vars.is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +215,21 @@ mod tests {
         assert_eq!(probe(Some(&program)).unwrap().version, QemuVersion::new(10, 1));
         assert_eq!(find_in("qemu", &format!("/nowhere::{}", dir.path().display())), Some(program));
         assert_eq!(find_in("qemu-none", "/usr/bin"), None);
+    }
+
+    #[test]
+    fn ovmf_is_found_with_both_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |file: &str| {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        put("usr/share/OVMF/OVMF_CODE_4M.fd");
+        assert_eq!(find_ovmf(dir.path()), None, "without variables it is of no use");
+        let code = put("usr/share/edk2/ovmf/OVMF_CODE.fd");
+        let vars = put("usr/share/edk2/ovmf/OVMF_VARS.fd");
+        assert_eq!(find_ovmf(dir.path()), Some((code, vars)));
     }
 }

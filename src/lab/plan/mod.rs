@@ -1,6 +1,7 @@
 //! From a lab and what is known of this machine to everything that will be made. Pure: no I/O, but for
 //! [`look_at_playbooks`], which reads files.
 
+mod facts;
 mod host;
 mod machine;
 mod names;
@@ -14,6 +15,7 @@ mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use facts::*;
 pub use names::{IF_PREFIX, choose_ports};
 pub use playbooks::look_at_playbooks;
 pub use types::*;

@@ -17,10 +17,7 @@ pub type Addresses = BTreeMap<(String, usize), GuestAddress>;
 
 /// QEMU's own network, unless the file gives another: the guest's DHCP answer, the way out and the name server are the
 /// same numbers in each (QEMU's documentation of `-netdev user`; seen on QEMU 10.0.2).
-const NAT: Ipv4Net = match Ipv4Net::new(Ipv4Addr::new(10, 0, 2, 0), 24) {
-    Ok(net) => net,
-    Err(_) => panic!("10.0.2.0/24 is a network"),
-};
+const NAT: ([u8; 4], u8) = ([10, 0, 2, 0], 24);
 
 /// An address of a network by its number.
 fn nth(net: Ipv4Net, n: u32) -> Ipv4Addr {
@@ -29,7 +26,8 @@ fn nth(net: Ipv4Net, n: u32) -> Ipv4Addr {
 
 /// The subnet of a `nat` network.
 pub fn nat_subnet(network: &NetworkWish) -> Ipv4Net {
-    network.subnet.map_or(NAT, |s| s.0.trunc())
+    let own = || Ipv4Net::new(NAT.0.into(), NAT.1).unwrap_or_default();
+    network.subnet.map_or_else(own, |s| s.0.trunc())
 }
 
 /// This machine, as guests on the network see it.

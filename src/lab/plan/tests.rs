@@ -465,3 +465,32 @@ fn why_names_rules_that_exist() {
         }
     }
 }
+
+/// Whatever is missing from a file or there twice: problems with a place, or a plan; never a panic.
+#[test]
+fn damaged_files_are_refused_in_order() {
+    let damaged = |text: &str| {
+        let lab = Lab::from_text(Path::new("lab.yml"), text).map_err(|e| e.plain())?;
+        plan(&lab, &able("10.0.2")).map_err(|e| e.plain())
+    };
+    let mut refused = 0;
+    for file in ["labs/article.yml", "labs/two-node-8.yml", "labs/standin.yml"] {
+        let text: String = std::fs::read_to_string(file).unwrap();
+        let text: String = text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
+        let lines: Vec<&str> = text.lines().collect();
+        let without = (0..lines.len()).map(|i| [&lines[..i], &lines[i + 1..]].concat().join("\n"));
+        let twice = (0..lines.len()).map(|i| [&lines[..=i], &lines[i..]].concat().join("\n"));
+        let cut = (0..text.len()).step_by(5).map(|i| text[..i].to_owned());
+        let swapped =
+            ["ovs:", "usb", "8.0", "none", "[]", "{}", "-1", "99999999999999999999"].iter().flat_map(|word| {
+                text.match_indices(": ").map(|(i, _)| format!("{}: {word}\n", &text[..i])).collect::<Vec<_>>()
+            });
+        for text in without.chain(twice).chain(cut).chain(swapped) {
+            if let Err(said) = damaged(&text) {
+                assert!(said.starts_with("lab.yml:") || said.contains("is empty"), "{said}\n{text}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}

@@ -4,6 +4,7 @@
 //! the table says what they are, what they must not be, and why.
 
 mod range;
+pub mod reference;
 #[cfg(test)]
 mod tests;
 

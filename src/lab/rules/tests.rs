@@ -96,3 +96,21 @@ fn small_boot_disks_are_refused_on_8() {
     assert_eq!(least("7.0"), None);
     assert_eq!(least("6.5"), Some("1GiB".into()));
 }
+
+/// The table in docs/labs.md is this one. After a change: `ESXPREP_BLESS=1 cargo test lab::rules`.
+#[test]
+fn the_documented_table_is_this_one() {
+    let path = "docs/labs.md";
+    let kept = std::fs::read_to_string(path).unwrap();
+    let (text, table) = kept.split_once(reference::MARK).unwrap();
+    let now = reference::markdown(book());
+    if std::env::var_os("ESXPREP_BLESS").is_some() {
+        std::fs::write(path, format!("{text}{now}")).unwrap();
+    } else {
+        let kept = format!("{}{table}", reference::MARK);
+        for (kept, now) in kept.lines().zip(now.lines()) {
+            assert_eq!(kept, now, "see the comment of this test");
+        }
+        assert_eq!(kept.lines().count(), now.lines().count(), "see the comment of this test");
+    }
+}
