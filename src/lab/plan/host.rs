@@ -32,7 +32,7 @@ pub fn host(
     // A clone has the firmware of the host whose disks it has.
     let source = settings.clone_from.as_ref().and_then(|f| lab.hosts.get(f)).map(|h| &h.settings);
     let guest = settings.guest.unwrap_or_default();
-    let folder = shared.facts.folder.join(name);
+    let folder = shared.facts.folder.join("hosts").join(name);
     let at = |topic: &str| place(shared, name, topic);
     let mut why = Why::new();
     let mut case = case(shared, guest, esxi);
