@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::session::WorkError;
 use crate::lab::guest::{Kind, Process};
-use crate::lab::net::{self, HubProcess, Owner};
+use crate::lab::net::{self, HubProcess};
 use crate::lab::qemu;
 use crate::lab::state::Place;
 
@@ -22,13 +22,16 @@ struct Left {
 /// # Errors
 /// The labs cannot be listed, or something does not go.
 pub fn gc(home: Option<&Path>, remove: bool) -> Result<Vec<String>, WorkError> {
-    let mut found = Vec::new();
+    let mut found = interfaces(home)?;
     for (runtime, lab) in Place::orphans() {
-        found.extend(of_runtime(&runtime, &lab));
+        let mut left = of_runtime(&runtime, &lab);
+        // Its folder goes after what is in it.
+        left.reverse();
+        found.extend(left);
     }
-    found.extend(interfaces(home)?);
     let mut lines = Vec::new();
-    for left in found {
+    // What was made last goes first.
+    for left in found.into_iter().rev() {
         if remove {
             (left.remove)()?;
             lines.push(format!("removed: {}", left.what));
@@ -90,27 +93,18 @@ fn remove_folder(folder: &Path) -> Result<(), WorkError> {
     fs::remove_dir(folder).map_err(failed)
 }
 
-/// Interfaces that bear the sign of a lab which is not there.
+/// Interfaces, namespaces and switches that bear the sign of a lab which is not there, in the order of their making.
 fn interfaces(home: Option<&Path>) -> Result<Vec<Left>, WorkError> {
-    let here = net::Place::host("gc");
     let labs = Place::all(home)?;
     // A machine without `ip` has no interfaces of ours.
-    let Ok(links) = net::links(&here) else { return Ok(Vec::new()) };
-    let gone = links.into_iter().filter_map(|link| match link.owner() {
-        Owner::Lab(lab) if !labs.contains(&lab) => {
-            let place = net::Place::host(&lab);
-            let name = link.ifname.clone();
-            let thing = match link.kind() {
-                Some("bridge") => net::Thing::Bridge(net::Bridge { place, name, mtu: None }),
-                Some("tun") => net::Thing::Tap(net::Tap { place, name, master: None, mtu: None, user: None }),
-                _ => return None,
-            };
-            Some(Left {
-                what: format!("interface {} of lab {lab}, which is not there", link.ifname),
-                remove: Box::new(move || Ok(thing.unmake()?)),
-            })
-        }
-        _ => None,
+    let found = net::found().unwrap_or_default();
+    let gone = found.into_iter().filter(|f| !labs.contains(&f.lab)).map(|found| Left {
+        what: format!("{}, of lab {}, which is not there", shown(&found.thing), found.lab),
+        remove: Box::new(move || Ok(found.thing.unmake()?)),
     });
     Ok(gone.collect())
+}
+
+fn shown(thing: &net::Thing) -> String {
+    thing.needs_root().unwrap_or_else(|| "a switch".to_owned())
 }

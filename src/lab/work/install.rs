@@ -247,15 +247,16 @@ async fn run(
 ) -> Result<Option<String>, WorkError> {
     let (qmp, _) = machine::start(session, host, stage).await?;
     let mut events = qmp.events();
+    let slowness = if stage.machine.accel == Accel::Tcg { EMULATED } else { 1.0 };
     if let Some(line) = &handed.typed {
-        type_line(&qmp, host, line).await?;
+        type_line(&qmp, host, line, slowness).await?;
     }
     let times: Kept<History> = Kept::at(session.place.dir().join("install-times.json"));
     let options = WatchOptions {
         release: release(host)?,
         report: (host.guest == Guest::Esxi).then_some(report),
         history: times.load().ok().flatten().unwrap_or_default(),
-        slowness: if stage.machine.accel == Accel::Tcg { EMULATED } else { 1.0 },
+        slowness,
         installed_before: false,
     };
     let mut watching = Watching {
@@ -393,7 +394,7 @@ async fn tell(session: &Session, host: &Host, qmp: &Qmp, reports: Vec<Report>) -
 }
 
 /// Types a boot line, looking at the screen before and after.
-async fn type_line(qmp: &Qmp, host: &Host, line: &str) -> Result<(), WorkError> {
+async fn type_line(qmp: &Qmp, host: &Host, line: &str, slowness: f64) -> Result<(), WorkError> {
     let stem = host.folder.join("typing");
     let look = async || -> Result<Screen, WorkError> {
         let shot = qmp.screendump(&stem).await.map_err(WorkError::said)?;
@@ -401,7 +402,7 @@ async fn type_line(qmp: &Qmp, host: &Host, line: &str) -> Result<(), WorkError> 
         Screen::decode(&bytes).map_err(WorkError::said)
     };
     let mut before = look().await?;
-    for step in keys::type_boot_line(line).map_err(WorkError::said)? {
+    for step in keys::type_boot_line(line, slowness).map_err(WorkError::said)? {
         match step {
             Step::WaitForScreen { what, most } => {
                 let deadline = Instant::now() + most;

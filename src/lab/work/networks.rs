@@ -33,6 +33,13 @@ pub async fn make(session: &Arc<Session>) -> Result<Option<String>, WorkError> {
     blocking(move || {
         things.into_iter().try_for_each(|thing| {
             let journalled = Thing::Net { thing: thing.clone() };
+            // An address that the machine has had all along is not ours to take away again.
+            if let net::Thing::Address(address) = &thing
+                && address.already_there()?
+                && !making.stands(&journalled)
+            {
+                return Ok(());
+            }
             making.make(journalled, || thing.make())
         })
     })

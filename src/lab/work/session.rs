@@ -244,6 +244,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a thing stands in the journal.
+    pub fn stands(&self, thing: &Thing) -> bool {
+        self.journal().standing().iter().any(|(_, t)| t == thing)
+    }
+
     /// Writes that a thing is about to be made, unless it stands already; its number.
     ///
     /// # Errors
