@@ -72,7 +72,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (n, unit) = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "bytes")]
             .into_iter()
-            .find(|(shift, _)| self.0 != 0 && self.0 % (1 << shift) == 0)
+            .find(|(shift, _)| self.0 != 0 && self.0.is_multiple_of(1 << shift))
             .map_or((0, "bytes"), |(shift, unit)| (self.0 >> shift, unit));
         if unit == "bytes" { write!(f, "{n} bytes") } else { write!(f, "{n}{unit}") }
     }
