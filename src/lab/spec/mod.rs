@@ -416,6 +416,16 @@ impl NicModel {
     }
 }
 
+impl Guest {
+    /// Its word in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Esxi => "esxi",
+            Self::Standin => "standin",
+        }
+    }
+}
+
 impl NetworkKind {
     /// Its word in the file.
     pub fn name(self) -> &'static str {

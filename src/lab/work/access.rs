@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::session::WorkError;
 use crate::inventory::{self, Inventory};
-use crate::lab::plan::{Endpoint, Host, Plan};
+use crate::lab::plan::{Endpoint, GuestAddress, Host, Plan};
 use crate::lab::spec::PasswordSource;
 use crate::lab::state::{Place, SecretFile};
 use crate::transport::target::Credential;
@@ -69,6 +69,11 @@ pub fn inventory_text(place: &Place, plan: &Plan) -> String {
             PasswordSource::Command(command) => format!("{{command: {}}}", quoted(command)),
             PasswordSource::Prompt(_) => "{prompt: true}".to_owned(),
         };
+        let address = |nic: &crate::lab::plan::Nic| match &nic.address {
+            GuestAddress::Static { address, .. } => quoted(&address.to_string()),
+            GuestAddress::Dhcp | GuestAddress::None => quoted(""),
+        };
+        let addresses: Vec<String> = host.nics.iter().map(address).collect();
         let macs: Vec<String> = host.nics.iter().map(|n| quoted(&n.mac)).collect();
         yaml.push_str(&format!(
             "  {}:\n    address: {}\n    port: {port}\n    user: root\n    password: {password}\n    known_hosts: {}\n    \
@@ -82,11 +87,12 @@ pub fn inventory_text(place: &Place, plan: &Plan) -> String {
             yaml.push_str("    algorithms: legacy\n");
         }
         yaml.push_str(&format!(
-            "    vars: {{lab_name: {}, lab_host: {}, lab_number: {}, lab_macs: [{}]}}\n",
+            "    vars: {{lab_name: {}, lab_host: {}, lab_number: {}, lab_macs: [{}], lab_addresses: [{}]}}\n",
             quoted(&plan.lab),
             quoted(&host.name),
             host.number + 1,
-            macs.join(", ")
+            macs.join(", "),
+            addresses.join(", ")
         ));
     }
     yaml

@@ -17,7 +17,7 @@ use crate::lab::state::Place;
 use crate::lab::thing::{Thing, ThingError};
 
 /// Files of a lab beside its hosts.
-const LAB_FILES: &[&str] = &["plan.json", "inventory.yml", "root-password", "journal.jsonl"];
+const LAB_FILES: &[&str] = &["plan.json", "inventory.yml", "root-password"];
 /// Beginnings of names of files in a host's folder that esxprep makes.
 const HOST_FILES: &[&str] = &[
     "record.json",
@@ -107,9 +107,8 @@ async fn unmake(
 
 /// Removes what is kept beside the journal, and the folders; those that hold something else.
 fn remove_files(session: &Session) -> Result<Vec<PathBuf>, WorkError> {
-    let dir = session.place.dir();
+    let hosts = session.place.dir().join("hosts");
     let mut left = Vec::new();
-    let hosts = dir.join("hosts");
     for folder in fs::read_dir(&hosts).into_iter().flatten().flatten().map(|e| e.path()) {
         remove_host_files(&folder);
         if folder.is_dir() && fs::remove_dir(&folder).is_err() {
@@ -117,15 +116,8 @@ fn remove_files(session: &Session) -> Result<Vec<PathBuf>, WorkError> {
         }
     }
     let _ = fs::remove_dir(&hosts);
-    for name in LAB_FILES {
-        remove(&dir.join(name))?;
-    }
-    session.place.remove_runtime()?;
-    session.remove_lock()?;
-    // Not if somebody else put something there.
-    if fs::remove_dir(dir).is_err() && dir.exists() && left.is_empty() {
-        left.push(dir.to_owned());
-    }
+    left.extend(session.remove_all(LAB_FILES)?);
+    left.retain(|path| *path != hosts);
     Ok(left)
 }
 

@@ -117,7 +117,8 @@ fn public_keys(host: &Host) -> Result<Vec<String>, WorkError> {
 }
 
 fn boot_options(install: &Install, ks: Option<String>) -> BootOptions {
-    let extra = install.boot_options.iter().map(|o| o.text.clone()).filter(|w| !w.starts_with("ks=")).collect();
+    let words = install.boot_options.iter().flat_map(|o| o.text.split_whitespace());
+    let extra = words.filter(|w| !w.starts_with("ks=")).map(str::to_owned).collect();
     BootOptions { ks, keep_cdrom_boot: false, system_media_size: None, extra }
 }
 
@@ -251,7 +252,7 @@ async fn run(
     if let Some(line) = &handed.typed {
         type_line(&qmp, host, line, slowness).await?;
     }
-    let times: Kept<History> = Kept::at(session.place.dir().join("install-times.json"));
+    let times: Kept<History> = Kept::at(cache_dir().join("install-times.json"));
     let options = WatchOptions {
         release: release(host)?,
         report: (host.guest == Guest::Esxi).then_some(report),

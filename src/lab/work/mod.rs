@@ -12,6 +12,7 @@ mod machine;
 mod networks;
 mod open;
 mod prove;
+mod reach;
 mod record;
 mod session;
 mod standin;

@@ -46,7 +46,8 @@ pub async fn make(session: &Arc<Session>) -> Result<Option<String>, WorkError> {
     .await?;
     let kinds: Vec<String> =
         session.plan.networks.iter().map(|n| format!("{} ({})", n.name, n.kind.name())).collect();
-    Ok(Some(format!("{}; {made} things made", kinds.join(", "))))
+    let made = if made == 1 { "1 thing".to_owned() } else { format!("{made} things") };
+    Ok(Some(format!("{}; {made} in place", kinds.join(", "))))
 }
 
 /// The switch of a `hub` network: a process of its own. None for a network without NICs.

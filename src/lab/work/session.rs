@@ -91,7 +91,7 @@ impl Session {
         place.make()?;
         let lock = Lock::take(&place, &format!("lab {action}"))?;
         let journal = Journal::open(&place.journal())?;
-        let times = Kept::at(place.dir().join("times.json"));
+        let times = Kept::at(super::install::cache_dir().join("lab-times.json"));
         let session = Self {
             plan,
             qemu,
@@ -178,7 +178,8 @@ impl Session {
         work: impl Future<Output = Result<(T, Option<String>), WorkError>>,
     ) -> Result<T, WorkError> {
         self.interrupted()?;
-        let usual = self.usual(phase);
+        let key = self.key(host, phase);
+        let usual = self.usual(&key);
         let since = Instant::now();
         let told = |status, seconds, detail| {
             self.emit(LabKind::LabPhase {
@@ -201,7 +202,7 @@ impl Session {
                 told(PhaseStatus::Done, Some(took.as_secs_f64()), detail);
                 let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
                 // A history that cannot be kept costs nobody their lab.
-                let _ = times.update(|times| times.note(phase, took));
+                let _ = times.update(|times| times.note(&key, took));
                 Ok(value)
             }
             Err(error) => {
@@ -221,6 +222,14 @@ impl Session {
             usual: None,
             detail: Some(detail.to_owned()),
         });
+    }
+
+    /// Phases are compared over all labs of this machine, by the version of the host.
+    fn key(&self, host: Option<&str>, phase: &str) -> String {
+        match host.and_then(|name| self.plan.host(name)) {
+            Some(host) => format!("{} {}: {phase}", host.guest.name(), host.esxi),
+            None => format!("lab: {phase}"),
+        }
     }
 
     fn usual(&self, phase: &str) -> Option<f64> {
@@ -262,13 +271,14 @@ impl Session {
         }
     }
 
-    /// Lets the lab go and removes the lock's file: the lab is gone.
+    /// Removes what is kept of a lab of which nothing stands any more, the lock and the folder with it; what else is
+    /// in it stays, and is given back.
     ///
     /// # Errors
-    /// The file cannot be removed.
-    pub fn remove_lock(&self) -> Result<(), WorkError> {
+    /// A file cannot be removed.
+    pub fn remove_all(&self, records: &[&str]) -> Result<Vec<PathBuf>, WorkError> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(lock.map_or(Ok(()), Lock::remove)?)
+        Ok(lock.map_or(Ok(Vec::new()), |lock| self.place.remove(lock, records))?)
     }
 }
 

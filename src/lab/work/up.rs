@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::host::{self, Shared};
 use super::open::{Kept, Opened, kept_plan};
 use super::session::{Session, WorkError, Working};
-use super::{access, networks, standin};
+use super::{access, networks, reach, standin};
 use crate::lab::doctor::Level;
 use crate::lab::events::LabKind;
 
@@ -45,7 +45,7 @@ pub async fn up(mut opened: Opened, options: &UpOptions, working: Working) -> Re
         .filter(|h| options.hosts.is_empty() || options.hosts.contains(&h.name))
         .cloned()
         .collect();
-    let count = hosts.len();
+    let (count, begun) = (hosts.len(), hosts.clone());
     if let Err(error) = session.phase(None, "networks", async { Ok(((), networks::make(&session).await?)) }).await {
         session.finished(0, count);
         return if matches!(error, WorkError::Interrupted) { Ok(130) } else { Ok(1) };
@@ -87,6 +87,14 @@ pub async fn up(mut opened: Opened, options: &UpOptions, working: Working) -> Re
         }
     }
     write_inventory(&session)?;
+    if failed == 0 && ready > 1 {
+        let proof = session.phase(None, "prove networks", async { Ok(((), reach::prove(&session, &begun).await?)) });
+        match proof.await {
+            Ok(()) => {}
+            Err(WorkError::Interrupted) => interrupted = true,
+            Err(_) => failed += 1,
+        }
+    }
     session.finished(ready, failed);
     Ok(match (interrupted, failed) {
         (true, _) => 130,
