@@ -84,9 +84,6 @@ enum Command {
     },
     /// Print the manual page.
     Man,
-    /// The program inside the stand-in virtual machine.
-    #[command(hide = true)]
-    StandinGuest,
 }
 
 /// Parses the command line, calls the subcommand and returns its exit code.
@@ -97,6 +94,13 @@ pub fn main() -> ExitCode {
             Ok(password) => print(password + "\n"),
             Err(error) => fail(&error.to_string()),
         };
+    }
+    // Not one of clap's subcommands: completions would offer even a hidden one.
+    if std::env::args_os().nth(1).is_some_and(|word| word == standin_guest::WORD) {
+        return standin_guest::run();
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == lab::HUB) {
+        return lab::hub();
     }
     let cli = Cli::parse();
     if let Err(error) = start_log(cli.log_file.as_deref()) {
@@ -115,7 +119,6 @@ pub fn main() -> ExitCode {
         Command::Parse(args) => parse::parse(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Steps(args) => schema::steps(&args),
-        Command::StandinGuest => standin_guest::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut script);

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// The word on the command line, which the initramfs's `/init` gives.
+pub const WORD: &str = "standin-guest";
+/// A file that only the initramfs has.
 const MARK: &str = "/etc/esxprep-standin";
 
 /// Plays ESXi on the machine it runs on. Refuses to run anywhere but in the stand-in's initramfs.

@@ -103,9 +103,6 @@ enum LabCommand {
     Gc(up::GcArgs),
     /// Where the inventory of a running lab is (`esxprep apply PLAYBOOK -i "$(esxprep lab inventory)"`).
     Inventory(LabName),
-    /// The switch of `hub` networks, run by `up`.
-    #[command(hide = true)]
-    Hub(one::HubArgs),
 }
 
 /// Runs `esxprep lab`.
@@ -136,12 +133,31 @@ pub fn lab(args: LabArgs) -> ExitCode {
             LabCommand::Ports(args) => one::ports(args).await,
             LabCommand::Snapshot(args) => one::snapshot(args).await,
             LabCommand::Inventory(args) => look::inventory(&args),
-            LabCommand::Hub(args) => one::hub(args).await,
         }
     });
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.show(),
+    }
+}
+
+
+
+pub use crate::lab::work::HUB;
+
+/// Runs the switch of a `hub` network, whose configuration is named after [`HUB`], until it is told to stop.
+pub fn hub() -> ExitCode {
+    use crate::lab::net::hub;
+    let Some(config) = std::env::args_os().nth(2) else {
+        return super::fail("the switch of a lab is started by `esxprep lab up` alone");
+    };
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&error),
+    };
+    match runtime.block_on(hub::run_from(std::path::Path::new(&config), hub::until_told())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(&error.to_string()),
     }
 }
 

@@ -101,13 +101,6 @@ enum Snapshots {
     },
 }
 
-/// `esxprep lab hub`.
-#[derive(Debug, Args)]
-pub struct HubArgs {
-    /// Its configuration.
-    config: PathBuf,
-}
-
 struct One {
     kept: Kept,
     host: Host,
@@ -285,11 +278,5 @@ pub async fn snapshot(args: SnapshotArgs) -> Done {
             }
         }
     }
-    Ok(0)
-}
-
-/// Runs the switch of a `hub` network until it is told to stop.
-pub async fn hub(args: HubArgs) -> Done {
-    crate::lab::net::hub::run_from(&args.config, crate::lab::net::hub::until_told()).await.map_err(text)?;
     Ok(0)
 }

@@ -152,7 +152,7 @@ pub fn version_and_build(text: &str) -> Option<(Version, Option<u32>)> {
         }
     }
     let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| (5..=9).contains(&digits.len()));
-    Some((version, numbers.filter_map(|digits| digits.parse().ok()).last()))
+    Some((version, numbers.filter_map(|digits| digits.parse().ok()).next_back()))
 }
 
 /// What is asked of the boot line of an unattended install.

@@ -15,7 +15,7 @@ fn record(name: &[u8], sector: u32, size: u32, folder: bool, system_use: &[u8]) 
     r[25] = 2 * u8::from(folder);
     r[32] = name.len() as u8;
     r.extend_from_slice(name);
-    if name.len() % 2 == 0 {
+    if name.len().is_multiple_of(2) {
         r.push(0);
     }
     r.extend_from_slice(system_use);

@@ -17,7 +17,7 @@ fn watcher(release: &str) -> Watcher {
 }
 
 fn screen(paper: [u8; 3], ink: [u8; 3], lines: usize) -> Screen {
-    let pixel = |n: usize| if n / 64 < lines && n % 3 == 0 { ink } else { paper };
+    let pixel = |n: usize| if n / 64 < lines && n.is_multiple_of(3) { ink } else { paper };
     Screen { width: 64, height: 64, rgb: (0..64 * 64).flat_map(pixel).collect() }
 }
 

@@ -3,11 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
 use super::StandinError;
 use super::error::IoContext;
+
+/// Names of what is removed when it was not wanted for [`KEEP`].
+const PRUNED: &[&str] = &["initrd-", "installer-", "vmlinux-"];
+const KEEP: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// The cache folder.
 #[derive(Debug, Clone)]
@@ -50,13 +55,31 @@ impl Cache {
     ) -> Result<PathBuf, StandinError> {
         let path = self.path(name);
         if path.is_file() {
+            // The time says when it was last wanted.
+            if let Ok(file) = fs::File::options().append(true).open(&path) {
+                let _ = file.set_modified(SystemTime::now());
+            }
             return Ok(path);
         }
+        self.prune();
         let scratch = self.scratch()?;
         let new = scratch.path().join("new");
         make(&new)?;
         fs::rename(&new, &path).doing("put in place", &path)?;
         Ok(path)
+    }
+
+    /// Removes what nobody asked for in days: each build of esxprep makes an initramfs, each kickstart an ISO.
+    fn prune(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let time = entry.metadata().and_then(|meta| meta.modified());
+            let old = time.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEEP));
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if old && PRUNED.iter().any(|start| name.starts_with(start)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 }
 
@@ -113,6 +136,22 @@ mod tests {
         assert_eq!(fs::read(again).unwrap(), b"whole");
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "scratch folders are removed");
+    }
+
+    #[test]
+    fn what_was_not_wanted_for_days_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(dir.path())).unwrap();
+        let old = SystemTime::now() - KEEP - Duration::from_secs(60);
+        for name in ["initrd-1.gz", "initrd-2.gz", "kernel"] {
+            let path = cache.file(name, |path| fs::write(path, b"x").doing("write", path)).unwrap();
+            fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
+        }
+        // One of them is wanted again before the next is made.
+        cache.file("initrd-2.gz", |_| panic!("it is there")).unwrap();
+        cache.file("initrd-3.gz", |path| fs::write(path, b"x").doing("write", path)).unwrap();
+        let there = |name: &str| cache.path(name).exists();
+        assert!(!there("initrd-1.gz") && there("initrd-2.gz") && there("initrd-3.gz") && there("kernel"));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -19,8 +18,6 @@ use super::modules::Modules;
 const INIT: &str = include_str!("init.sh");
 /// Folders of the root, parents first.
 const FOLDERS: &[&str] = &["bin", "sbin", "dev", "etc", "mod", "proc", "run", "sys", "tmp", "var"];
-/// An initramfs that nobody asked for in this time is removed when another one is made.
-const KEEP: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// What goes into the archive beside the stripped binary: path → (mode, content).
 type Files = BTreeMap<String, (u32, Vec<u8>)>;
@@ -57,7 +54,7 @@ pub(super) fn cached(
     files.insert("bin/busybox".into(), (0o755, fs::read(&busybox).doing("read", &busybox)?));
     files.insert("init".into(), (0o755, INIT.as_bytes().to_vec()));
     let name = format!("initrd-{}.gz", content_key(&files, &binary)?);
-    let made = cache.file(&name, |path| {
+    cache.file(&name, |path| {
         say("packing the guest's initramfs");
         let applets = run(Command::new(&busybox).arg("--list"), "busybox", "install busybox-static")?;
         let applets = String::from_utf8_lossy(&applets).into_owned();
@@ -68,13 +65,7 @@ pub(super) fn cached(
         write(gzip, &files, applets.lines())
             .and_then(|gzip| gzip.finish()?.into_inner()?.sync_all())
             .doing("write", path)
-    })?;
-    // The time says when it was last wanted.
-    if let Ok(file) = fs::File::options().append(true).open(&made) {
-        let _ = file.set_modified(SystemTime::now());
-    }
-    prune(cache);
-    Ok(made)
+    })
 }
 
 /// Hash of everything but the binary, which is known by place, size and time: it is hundreds of megabytes in a debug build.
@@ -168,19 +159,6 @@ fn stripped(binary: &Path, near: &Path) -> Result<Vec<u8>, StandinError> {
         }
     }
     fs::read(binary).doing("read", binary)
-}
-
-/// Removes initramfs files that were not wanted for days: each build of esxprep makes one.
-fn prune(cache: &Cache) {
-    for entry in fs::read_dir(cache.path("")).into_iter().flatten().flatten() {
-        let old = entry
-            .metadata()
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEEP));
-        if old && entry.file_name().to_string_lossy().starts_with("initrd-") {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! descriptions of ESXi ISOs; the order of the keys and the names of the modules are ours.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,7 +66,9 @@ pub(super) fn cached(options: &Options, cache: &Cache) -> Result<PathBuf, Standi
             }
             fs::write(&target, content).doing("write", &target)?;
         }
-        build(&tree, &label, path)
+        build(&tree, &label, path)?;
+        // A kickstart holds a password.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).doing("set the mode of", path)
     })
 }
 
@@ -134,6 +137,7 @@ mod tests {
         let cache = Cache::open(Some(dir.path())).unwrap();
         let iso = cached(&options("7.0"), &cache).expect("this test needs xorriso");
         assert_eq!(cached(&options("7.0"), &cache).unwrap(), iso);
+        assert_eq!(iso.metadata().unwrap().permissions().mode() & 0o777, 0o600, "it holds a password");
         assert_ne!(cached(&options("8.0"), &cache).unwrap(), iso);
         let mut command = Command::new("xorriso");
         command.args(["-no_rc", "-indev"]).arg(&iso).args(["-report_el_torito", "plain", "-find", "/", "-type", "f"]);

@@ -30,3 +30,7 @@ pub use session::{Session, WorkError, Working};
 pub use status::{HostStatus, status, table};
 pub use terminal::{ASKPASS_VARIABLE, Askpass, RawTerminal, as_png, askpass, free_port};
 pub use up::{UpOptions, refuse, up};
+
+/// The word by which esxprep runs itself as the switch of a `hub` network. Not one of clap's subcommands: completions
+/// would offer even a hidden one.
+pub const HUB: &str = "lab-hub";

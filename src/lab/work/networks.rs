@@ -64,7 +64,7 @@ fn hub(session: &Session, network: &Network) -> Result<Option<net::Thing>, WorkE
     let Some(config) = config else { return Ok(None) };
     let program = std::env::current_exe()
         .map_err(|e| WorkError::said(format!("cannot find esxprep's own program, which is the switch: {e}")))?;
-    let args = ["lab", "hub"].map(str::to_owned).to_vec();
+    let args = vec![super::HUB.to_owned()];
     Ok(Some(net::Thing::Hub(net::HubProcess { program, args, config })))
 }
 

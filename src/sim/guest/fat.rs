@@ -84,7 +84,7 @@ impl Volume {
         let (next, end) = match self.bits {
             12 => {
                 let pair = half(&bytes_at(device, table + number + number / 2, 2)?, 0);
-                let value = if cluster % 2 == 0 { pair & 0xfff } else { pair >> 4 };
+                let value = if cluster.is_multiple_of(2) { pair & 0xfff } else { pair >> 4 };
                 (u32::try_from(value).unwrap_or(0), 0xff7)
             }
             16 => (u32::try_from(half(&bytes_at(device, table + number * 2, 2)?, 0)).unwrap_or(0), 0xfff7),
@@ -218,7 +218,7 @@ mod tests {
                 let place = 512 + from + from / 2;
                 let old = u16::from_le_bytes([volume[place], volume[place + 1]]);
                 let to = u16::try_from(to & 0xfff).unwrap();
-                let new = if from % 2 == 0 { (old & 0xf000) | to } else { (old & 0xf) | (to << 4) };
+                let new = if from.is_multiple_of(2) { (old & 0xf000) | to } else { (old & 0xf) | (to << 4) };
                 volume[place..place + 2].copy_from_slice(&new.to_le_bytes());
             }
             16 => volume[512 + from * 2..514 + from * 2]

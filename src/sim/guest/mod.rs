@@ -43,11 +43,11 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Runs the guest: boots what is installed, or installs. Comes back only with an error; the caller keeps the machine up
-/// then, so that the console can be read.
+/// Runs the guest: boots what is installed, or installs. Comes back only with an error; an installation that failed says so
+/// on the console and waits.
 ///
 /// # Errors
-/// An installation that failed (its reason is on the console too), or a host that could not be started.
+/// A host that could not be started.
 pub async fn run() -> Result<(), GuestError> {
     let found = blocking(|| Ok(hardware::settle(Path::new("/sys"), Path::new("/dev")))).await?;
     for line in found.lines() {
@@ -72,16 +72,26 @@ pub async fn run() -> Result<(), GuestError> {
                         machine::stop(true);
                     } else {
                         say("WAITING installation complete: remove the installation media and press Enter to reboot");
+                        enter();
                     }
-                    std::future::pending().await
                 }
-                Err(error) => {
-                    say(&format!("INSTALL FAILED {error}"));
-                    Err(error)
-                }
+                Err(error) => say(&format!("INSTALL FAILED {error}")),
             }
+            // The machine stays on, so that the console can be read; the power button works.
+            std::future::pending().await
         }
     }
+}
+
+/// Restarts the machine when somebody presses Enter on the console.
+fn enter() {
+    std::thread::spawn(|| {
+        let mut line = String::new();
+        if std::io::stdin().read_line(&mut line).is_ok_and(|count| count > 0) {
+            say("REBOOT");
+            machine::stop(true);
+        }
+    });
 }
 
 /// The first disk with a saved state: its number and the state.
