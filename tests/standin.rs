@@ -333,6 +333,62 @@ fn an_8_0_takes_its_kickstart_from_a_server_where_the_cd_is_out_of_reach() {
     assert!(text.contains(" 0% packet loss"), "{text}");
 }
 
+/// A vanilla ISO, the kickstart on a FAT stick; disks on every other bus are seen; without --noeject 7.0 waits.
+#[test]
+fn a_7_0_takes_its_kickstart_from_a_stick_and_waits_without_noeject() {
+    let lab = Lab::new(40);
+    let files = artifacts("7.0", None, &[]);
+    let tree = lab.path("tree");
+    fs::create_dir_all(&tree).unwrap();
+    let script = kickstart("--bootproto=dhcp").replace(" --noeject", "");
+    fs::write(tree.join("KS.CFG"), format!("{script}%post --interpreter=busybox\nvsish -e set /system/log PO''ST\n"))
+        .unwrap();
+    let made = Command::new("qemu-img")
+        .args(["convert", "-f", "vvfat", "-O", "raw"])
+        .arg(format!("fat:{}", tree.display()))
+        .arg(lab.path("stick"))
+        .status();
+    assert!(made.unwrap().success());
+    let (boot, cd, data) = (
+        lab.drive("boot"),
+        format!("file={},if=none,id=cd,media=cdrom,readonly=on", files.iso.display()),
+        lab.drive("data"),
+    );
+    let stick = format!("file={},if=none,id=stick,format=raw", lab.path("stick").display());
+    let hardware = [
+        "-drive",
+        &boot,
+        "-device",
+        "pvscsi,id=pv,addr=0x7",
+        "-device",
+        "scsi-hd,drive=boot,bus=pv.0,serial=BOOT1",
+        "-drive",
+        &cd,
+        "-device",
+        "ide-cd,drive=cd,bus=ide.1",
+        "-usb",
+        "-drive",
+        &stick,
+        "-device",
+        "usb-storage,drive=stick",
+        "-drive",
+        &data,
+        "-device",
+        "nvme,drive=data,serial=NVME1,addr=0x8",
+    ];
+    let mut vm = lab.start(&files, "pc", "e1000e", "ks=usb:/KS.CFG logPort=com1", &hardware);
+    vm.wait_for("INSTALLING build=7.0.");
+    vm.wait_for("POST");
+    let line = vm.wait_for("INSTALLED ");
+    assert!(line.ends_with(&format!("vmk0={MAC}")), "{line}");
+    vm.wait_for("WAITING ");
+    let console = vm.press_power();
+    for (bus, serial) in [("pvscsi", "BOOT1"), ("nvme", "NVME1"), ("usb", "")] {
+        let wanted = format!(" {bus} serial={serial}");
+        assert!(console.lines().any(|line| line.starts_with("DISK ") && line.contains(&wanted)), "{wanted}: {console}");
+    }
+}
+
 /// Answers one request for a kickstart on a loopback port and gives what was asked.
 fn serve_once(body: String) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
