@@ -69,11 +69,11 @@ pub fn inventory_text(place: &Place, plan: &Plan) -> String {
             PasswordSource::Command(command) => format!("{{command: {}}}", quoted(command)),
             PasswordSource::Prompt(_) => "{prompt: true}".to_owned(),
         };
-        let address = |nic: &crate::lab::plan::Nic| match &nic.address {
+        let of_nic = |nic: &crate::lab::plan::Nic| match &nic.address {
             GuestAddress::Static { address, .. } => quoted(&address.to_string()),
             GuestAddress::Dhcp | GuestAddress::None => quoted(""),
         };
-        let addresses: Vec<String> = host.nics.iter().map(address).collect();
+        let addresses: Vec<String> = host.nics.iter().map(of_nic).collect();
         let macs: Vec<String> = host.nics.iter().map(|n| quoted(&n.mac)).collect();
         yaml.push_str(&format!(
             "  {}:\n    address: {}\n    port: {port}\n    user: root\n    password: {password}\n    known_hosts: {}\n    \

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::session::WorkError;
 use crate::lab::doctor;
+use crate::lab::guest;
 use crate::lab::plan::{self, Facts, ForwardKey, Plan, Vendor};
 use crate::lab::qemu::{self, Qemu};
 use crate::lab::spec::{Guest, Lab, NetworkKind};
 use crate::lab::state::{self, Place};
+use crate::lab::thing::Thing;
 use crate::playbook::Problems;
 
 /// What the user says of a lab.
@@ -189,7 +191,7 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         playbooks: plan::look_at_playbooks(&lab),
     };
     let plan = plan::plan(&lab, &facts)?;
-    let report = doctor::report(&machine, &need(&plan));
+    let report = doctor::report(&machine, &need(&plan, &running(&place)?));
     Ok(Opened { lab, place, qemu, report, plan })
 }
 
@@ -305,10 +307,24 @@ fn isos(lab: &Lab) -> BTreeMap<PathBuf, crate::esxi::Version> {
         .collect()
 }
 
-/// What the doctor is asked for a plan.
-pub fn need(plan: &Plan) -> doctor::Need {
+/// The hosts of a lab whose machines run.
+fn running(place: &Place) -> Result<BTreeSet<String>, state::StateError> {
+    let standing = state::Journal::<Thing>::read(&place.journal())?;
+    Ok(standing
+        .into_iter()
+        .filter_map(|(_, thing)| match thing {
+            Thing::Process { host: Some(host), thing: guest::Thing::Process(process) } => {
+                process.find().is_some().then_some(host)
+            }
+            _ => None,
+        })
+        .collect())
+}
+
+/// What the doctor is asked for a plan. Hosts that run already have what they need.
+fn need(plan: &Plan, running: &BTreeSet<String>) -> doctor::Need {
     let mut need = doctor::Need::default();
-    for host in &plan.hosts {
+    for host in plan.hosts.iter().filter(|h| !running.contains(&h.name)) {
         if let Some(stage) = host.last() {
             need.guests.push(doctor::GuestNeed {
                 name: host.name.clone(),
