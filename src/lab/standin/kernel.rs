@@ -124,7 +124,11 @@ fn download(cache: &Cache, say: &mut dyn FnMut(&str)) -> Result<(), StandinError
         }
         fs::rename(&place, scratch.path().join("old")).doing("move away", &place)?;
     }
-    fs::rename(&tree, &place).doing("put in place", &place)
+    match fs::rename(&tree, &place) {
+        // Another program was faster, just now.
+        Err(_) if usable(&place).is_ok() => Ok(()),
+        other => other.doing("put in place", &place),
+    }
 }
 
 #[cfg(test)]
