@@ -41,21 +41,26 @@ fn a_lab_goes_from_nothing_to_running_through_kills_and_back_to_nothing() {
     // It runs: once more changes nothing, and what was set is seen from outside by OpenSSH's own client.
     let again = home.run(&["lab", "up", &lab, "--output", "json"]).exits(0);
     assert!(again.of("step").iter().all(|s| s["status"] != "changed"), "{}", again.all());
-    let said = home.run(&["lab", "ssh", "esx1", &lab, "--", "vmware -v; vmkping -c 2 10.9.0.12; echo ping $?"]).exits(0);
+    let said =
+        home.run(&["lab", "ssh", "esx1", &lab, "--", "vmware -v; vmkping -c 2 10.9.0.12; echo ping $?"]).exits(0);
     assert!(said.stdout.contains("VMware ESXi 6.5.0") && said.stdout.contains("ping 0"), "{}", said.all());
     let inventory = home.run(&["lab", "inventory", &lab]).exits(0).stdout;
     let inventory = inventory.trim();
     home.run(&["apply", "playbooks/nested-lab.yml", "-i", inventory, "--check"]).exits(0);
 
     // A second host with the MAC of the first: the pings of both get lost, `up` heals it.
-    let mac = home.ssh(&lab, "esx1", "esxcli network ip interface list").lines().map(str::trim).fold(
-        (String::new(), String::new()),
-        |(name, found), line| match (line.strip_prefix("Name: "), line.strip_prefix("MAC Address: ")) {
-            (Some(name), _) => (name.to_owned(), found),
-            (_, Some(mac)) if name == "vmk1" => (name, mac.to_owned()),
-            _ => (name, found),
-        },
-    ).1;
+    let mac = home
+        .ssh(&lab, "esx1", "esxcli network ip interface list")
+        .lines()
+        .map(str::trim)
+        .fold((String::new(), String::new()), |(name, found), line| {
+            match (line.strip_prefix("Name: "), line.strip_prefix("MAC Address: ")) {
+                (Some(name), _) => (name.to_owned(), found),
+                (_, Some(mac)) if name == "vmk1" => (name, mac.to_owned()),
+                _ => (name, found),
+            }
+        })
+        .1;
     home.ssh(
         &lab,
         "esx2",
@@ -122,9 +127,13 @@ fn a_host_that_does_not_see_its_boot_disk_is_not_configured() {
     assert!(text.contains("does not see its boot disk") && text.contains("forgets every change"), "{}", up.all());
     assert!(up.of("step").is_empty(), "{}", up.all());
     // Without that look: what is set is gone after the next boot.
-    home.ssh(&lab, "esx1", "esxcli system settings advanced set -o /UserVars/SuppressShellWarning -i 1; /sbin/auto-backup.sh; reboot");
+    home.ssh(
+        &lab,
+        "esx1",
+        "esxcli system settings advanced set -o /UserVars/ESXiShellTimeOut -i 900; /sbin/auto-backup.sh; reboot",
+    );
     home.waits_for_reboot(&lab, "esx1");
-    let value = home.ssh(&lab, "esx1", "esxcli system settings advanced list -o /UserVars/SuppressShellWarning");
+    let value = home.ssh(&lab, "esx1", "esxcli system settings advanced list -o /UserVars/ESXiShellTimeOut");
     assert!(value.lines().any(|l| l.trim() == "Int Value: 0"), "{value}");
     home.run(&["lab", "down", &lab]).exits(0);
     home.nothing_left();
@@ -154,7 +163,8 @@ fn a_clone_keeps_its_mac_until_it_is_healed_and_can_be_rebuilt() {
 
     let lab = home.write_lab("clones", &text(", apply: clone-fixup.yml"));
     home.run(&["lab", "up", &lab, "--output", "json"]).exits(0);
-    let macs = ["esx1", "esx2"].map(|h| home.ssh(&lab, h, "esxcli network ip interface list -N defaultTcpipStack | grep MAC"));
+    let macs =
+        ["esx1", "esx2"].map(|h| home.ssh(&lab, h, "esxcli network ip interface list -N defaultTcpipStack | grep MAC"));
     assert_ne!(macs[0], macs[1]);
 
     // The host that others stand on cannot be made anew, a clone can.

@@ -129,8 +129,7 @@ impl<W: Write + Send> LabHuman<W> {
                 let text = block(text);
                 let mut more = text.lines();
                 let first = more.next().unwrap_or_default();
-                let mut out =
-                    self.lines.line(host.as_deref().unwrap_or("-"), "note", Style::new().cyan(), first);
+                let mut out = self.lines.line(host.as_deref().unwrap_or("-"), "note", Style::new().cyan(), first);
                 more.for_each(|l| out.push_str(&super::lines::indented(l)));
                 out
             }
@@ -258,8 +257,7 @@ impl Live {
         }
         bar.set_prefix(one_line(host).into_owned());
         let phase = one_line(phase).into_owned();
-        self.running
-            .insert(host.to_owned(), Doing { bar, phase, detail: String::new(), usual, since: Instant::now() });
+        self.running.insert(host.to_owned(), Doing { bar, phase, detail: String::new(), usual, since: Instant::now() });
     }
 
     fn end(&mut self, host: &str) {
@@ -345,10 +343,14 @@ mod tests {
             mac: "52:54:00:00:00:01".into(),
             stage: "run".into(),
         };
-        let end = |failed| LabKind::LabFinished { lab: "two".into(), action: "up".into(), ready: 1, failed, seconds: 3.0 };
+        let end =
+            |failed| LabKind::LabFinished { lab: "two".into(), action: "up".into(), ready: 1, failed, seconds: 3.0 };
         let start = LabKind::LabStarted { lab: "two".into(), action: "up".into(), hosts: vec![], folder: "/x".into() };
         let text = shown(&[start, ready, end(1)]);
-        assert!(text.contains("esx1: esxprep lab ssh esx1 two   (root@127.0.0.1 port 2201, https://127.0.0.1:8443/)"), "{text}");
+        assert!(
+            text.contains("esx1: esxprep lab ssh esx1 two   (root@127.0.0.1 port 2201, https://127.0.0.1:8443/)"),
+            "{text}"
+        );
         assert!(text.ends_with("up two: 1 host ready, 1 failed, 3.0 s.\n"), "{text}");
         assert!(shown(&[end(0)]).ends_with("up two: 1 host, 3.0 s.\n"));
     }

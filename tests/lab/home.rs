@@ -173,7 +173,8 @@ impl Home {
         let pid = status.iter().find(|h| h["host"] == host).unwrap()["pid"].as_u64().unwrap().to_string();
         assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
         let gone = || {
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |s| s.rsplit(')').next().unwrap_or("").trim().starts_with('Z'))
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .map_or(true, |s| s.rsplit(')').next().unwrap_or("").trim().starts_with('Z'))
         };
         wait("its end", gone);
     }
@@ -265,4 +266,3 @@ pub fn banner(port: u16) -> String {
     let n = stream.read(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes[..n]).into_owned()
 }
-

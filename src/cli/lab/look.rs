@@ -8,8 +8,8 @@ use clap::Args;
 use super::up::{open_failure, standing};
 use super::{Done, LabName, text};
 use crate::esxi::Version;
-use crate::lab::work::{self, Wanted};
 use crate::lab::rules::book;
+use crate::lab::work::{self, Wanted};
 use crate::lab::{doctor, graph, install, plan};
 
 /// `esxprep lab doctor`.

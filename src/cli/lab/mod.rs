@@ -141,8 +141,6 @@ pub fn lab(args: LabArgs) -> ExitCode {
     }
 }
 
-
-
 pub use crate::lab::work::HUB;
 
 /// Runs the switch of a `hub` network, whose configuration is named after [`HUB`], until it is told to stop.

@@ -235,11 +235,10 @@ pub async fn ports(args: PortsArgs) -> Done {
 
 /// The forward of a host's first NIC that has any.
 fn user_forward(host: &Host, here: u16, there: u16) -> Result<(String, Forward), super::Failure> {
-    let nic = host
-        .nics
-        .iter()
-        .find(|n| matches!(n.backend, crate::lab::plan::Backend::User { .. }))
-        .ok_or_else(|| text(format!("{} has no NIC on a network of type nat: it is reached at its own address", host.name)))?;
+    let nic =
+        host.nics.iter().find(|n| matches!(n.backend, crate::lab::plan::Backend::User { .. })).ok_or_else(|| {
+            text(format!("{} has no NIC on a network of type nat: it is reached at its own address", host.name))
+        })?;
     let forward = Forward::local(here, there);
     Ok((nic.id.clone(), forward))
 }

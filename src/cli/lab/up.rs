@@ -174,7 +174,9 @@ async fn interrupts(cancel: CancellationToken) {
             _ = terminate.recv() => {}
         }
         if again {
-            eprintln!("interrupted again: stopping at once; the journal knows what was made, so `lab up` or `lab down` go on");
+            eprintln!(
+                "interrupted again: stopping at once; the journal knows what was made, so `lab up` or `lab down` go on"
+            );
             std::process::exit(130);
         }
         eprintln!("interrupted: finishing what is in hand (again to stop at once)");

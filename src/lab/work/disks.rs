@@ -44,12 +44,7 @@ fn make_one(session: &Session, host: &Host, thing: disk::Thing) -> Result<(), Wo
 }
 
 fn empty(session: &Session, disk: &Disk, path: PathBuf) -> disk::Thing {
-    disk::Thing::Disk(disk::Disk {
-        lab: session.plan.lab.clone(),
-        path,
-        format: "qcow2".into(),
-        size: disk.size,
-    })
+    disk::Thing::Disk(disk::Disk { lab: session.plan.lab.clone(), path, format: "qcow2".into(), size: disk.size })
 }
 
 /// The folder of a host, made if it is not there.
@@ -154,13 +149,7 @@ pub async fn clone(
     Ok(((), Some(said)))
 }
 
-fn one_clone(
-    session: &Session,
-    host: &Host,
-    disk: &Disk,
-    base: &Path,
-    mode: CloneMode,
-) -> Result<String, WorkError> {
+fn one_clone(session: &Session, host: &Host, disk: &Disk, base: &Path, mode: CloneMode) -> Result<String, WorkError> {
     if !base.exists() {
         return Err(WorkError::said(format!(
             "{}: the disk that it is to be cloned from is not there ({}); the other host was installed before it was \

@@ -94,10 +94,7 @@ async fn unmake(
     })
     .await?;
     for (_, thing, error) in &result.failed {
-        session.emit(LabKind::LabNote {
-            host: thing.host().map(str::to_owned),
-            text: format!("not gone: {error}"),
-        });
+        session.emit(LabKind::LabNote { host: thing.host().map(str::to_owned), text: format!("not gone: {error}") });
     }
     if let Some(error) = &result.unwritten {
         session.note(None, format!("the journal could not be written: {error}"));

@@ -24,7 +24,7 @@ const MONITOR: Duration = Duration::from_secs(10);
 const SAVE: Duration = Duration::from_secs(1800);
 
 /// What is kept of a frozen host.
-fn frozen(place: &Place, host: &str) -> state::Kept<Frozen> {
+pub fn frozen(place: &Place, host: &str) -> state::Kept<Frozen> {
     state::Kept::at(place.host(host).join("frozen.json"))
 }
 
@@ -34,8 +34,7 @@ fn frozen(place: &Place, host: &str) -> state::Kept<Frozen> {
 /// None runs, or the lab is being worked on.
 pub async fn freeze(place: Place, kept: Kept, working: Working) -> Result<u8, WorkError> {
     let session = Session::begin(place, kept.plan, kept.qemu, "freeze", working)?;
-    let hosts: Vec<Host> =
-        session.plan.hosts.iter().filter(|h| machine::runs(&session, &h.name)).cloned().collect();
+    let hosts: Vec<Host> = session.plan.hosts.iter().filter(|h| machine::runs(&session, &h.name)).cloned().collect();
     if hosts.is_empty() {
         session.finished(0, 0);
         return Err(WorkError::said("no host of the lab runs: there is nothing to freeze"));
@@ -145,6 +144,11 @@ async fn thaw_one(session: &Arc<Session>, host: &Host, was: &Frozen) -> Result<(
                 r.line = Some(machine::line_digest(&stage.machine));
             })?;
             super::host::wait_for_ssh(session, host, stage, &started.qmp).await?;
+            // What it does from now on is on its disks alone: this memory must never meet them again.
+            frozen(&session.place, &host.name).remove()?;
+            if let Err(error) = started.qmp.delvm(&was.tag, SAVE).await {
+                session.note(Some(&host.name), format!("its saved memory still takes room on its disk: {error}"));
+            }
             Ok(((), Some(format!("frozen {}", was.time))))
         })
         .await?;

@@ -58,7 +58,12 @@ fn of_runtime(runtime: &Path, lab: &Path) -> Vec<Left> {
             };
             if let Some(identity) = process.find() {
                 found.push(Left {
-                    what: format!("QEMU of {} (process {}), its lab's folder {} is gone", process.name, identity.pid, lab.display()),
+                    what: format!(
+                        "QEMU of {} (process {}), its lab's folder {} is gone",
+                        process.name,
+                        identity.pid,
+                        lab.display()
+                    ),
                     remove: Box::new(move || Ok(process.unmake()?)),
                 });
             }

@@ -47,7 +47,12 @@ impl Shared {
 
     fn tell(&self, host: &str, rest: Rest) {
         if let Some(sender) = self.rest.get(host) {
-            sender.send_if_modified(|now| *now == Rest::Pending && { *now = rest; true });
+            sender.send_if_modified(|now| {
+                *now == Rest::Pending && {
+                    *now = rest;
+                    true
+                }
+            });
         }
     }
 

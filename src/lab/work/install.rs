@@ -195,13 +195,7 @@ fn line_to_type(install: &Install, options: &BootOptions) -> Result<String, Work
 }
 
 /// Rebuilds an ISO into the user's cache and links it to where the machine looks for it; true if it was there.
-fn rebuild(
-    session: &Session,
-    host: &Host,
-    original: &Path,
-    spec: &RemasterSpec,
-    cd: &Path,
-) -> Result<bool, WorkError> {
+fn rebuild(session: &Session, host: &Host, original: &Path, spec: &RemasterSpec, cd: &Path) -> Result<bool, WorkError> {
     let info = iso::inspect(original).map_err(WorkError::said)?;
     let cache = IsoCache::new(cache_dir().join("isos"));
     let (rebuilt, kept) = cache.get(Xorriso::find, &info, spec).map_err(WorkError::said)?;
@@ -231,8 +225,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), WorkError> {
     use std::os::unix::fs::OpenOptionsExt;
     // It holds the hash of the root password.
     let write = || {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(bytes)
     };
     write().map_err(|e: std::io::Error| WorkError::said(format!("cannot write {}: {e}", path.display())))

@@ -91,6 +91,12 @@ pub async fn start(session: &Arc<Session>, host: &Host, stage: &Stage) -> Result
         r.running = Some(stage.name.clone());
         r.line = Some(digest);
     })?;
+    // After a cold start its disks are others than those that its saved memory knew.
+    let frozen = super::freeze::frozen(&session.place, &host.name);
+    if frozen.load()?.is_some() {
+        frozen.remove()?;
+        session.note(Some(&host.name), "it was frozen and starts cold: what was in its memory is gone");
+    }
     let started = spawn(session, host, &launch(session, host, stage)).await?;
     Ok((started.qmp, false))
 }

@@ -44,8 +44,7 @@ pub async fn make(session: &Arc<Session>) -> Result<Option<String>, WorkError> {
         })
     })
     .await?;
-    let kinds: Vec<String> =
-        session.plan.networks.iter().map(|n| format!("{} ({})", n.name, n.kind.name())).collect();
+    let kinds: Vec<String> = session.plan.networks.iter().map(|n| format!("{} ({})", n.name, n.kind.name())).collect();
     let made = if made == 1 { "1 thing".to_owned() } else { format!("{made} things") };
     Ok(Some(format!("{}; {made} in place", kinds.join(", "))))
 }

@@ -153,11 +153,9 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         (Some(lab), _) => lab,
         (None, Some(file)) => Lab::load(file)?,
         (None, None) => {
-            return Err(WorkError::said(format!(
-                "the file of lab {} is not known; give its path",
-                found.place.name()
-            ))
-            .into());
+            return Err(
+                WorkError::said(format!("the file of lab {} is not known; give its path", found.place.name())).into()
+            );
         }
     };
     let place = found.place;
@@ -324,14 +322,18 @@ fn running(place: &Place) -> Result<BTreeSet<String>, state::StateError> {
 /// What the doctor is asked for a plan. Hosts that run already have what they need.
 fn need(plan: &Plan, running: &BTreeSet<String>) -> doctor::Need {
     let mut need = doctor::Need::default();
-    for host in plan.hosts.iter().filter(|h| !running.contains(&h.name)) {
+    for host in &plan.hosts {
+        let runs = running.contains(&host.name);
         if let Some(stage) = host.last() {
             need.guests.push(doctor::GuestNeed {
                 name: host.name.clone(),
-                memory_mib: stage.machine.memory,
+                memory_mib: if runs { 0 } else { stage.machine.memory },
                 vcpus: stage.machine.cpus,
                 esxi: (host.guest == Guest::Esxi).then(|| host.esxi.clone()),
             });
+        }
+        if runs {
+            continue;
         }
         for disk in &host.disks {
             need.disks.push(doctor::DiskNeed { name: format!("{} {}", host.name, disk.id), now: 0, worst: disk.size });

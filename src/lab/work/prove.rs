@@ -13,13 +13,16 @@ use crate::engine::events::Event;
 use crate::engine::identify::identify;
 use crate::engine::journal::{Journal, NewRun};
 use crate::engine::{Context, Mode, RunOptions};
-use crate::esxi::{Command, HostFacts, forms};
+use crate::esxi::failure::{Class, failure};
+use crate::esxi::{Command, HostFacts, Output, forms};
 use crate::lab::plan::{Host, Stage};
 use crate::playbook::Playbook;
 use crate::transport::{Connector, Connectors, Request};
 
 /// Between two looks whether SSH answers.
 const PAUSE: Duration = Duration::from_millis(500);
+/// For hostd to answer after a boot or a restart.
+const AGENT: Duration = Duration::from_secs(300);
 /// MiB by which a guest's idea of a disk may differ from ours (seen: none; a partition table counted away would be less).
 const SIZE_SLACK: u64 = 4;
 
@@ -126,14 +129,13 @@ async fn sizes(session: &Session, host: &Host) -> Result<Vec<u64>, WorkError> {
         .collect())
 }
 
-/// What a command prints on a host.
+/// What a command prints on a host. While hostd is still starting, it is asked again.
 ///
 /// # Errors
 /// No session, or the command failed.
 pub async fn ask(session: &Session, host: &Host, command: &Command) -> Result<String, WorkError> {
     let target = access::target_of(&session.place, &session.plan, &host.name)?.target;
     let said = |e: &dyn std::fmt::Display| WorkError::said(format!("{}: {e}", host.name));
-    let mut shell = Connectors::default().connect(&target).await.map_err(|e| said(&e))?;
     let request = Request {
         script: command.text().to_owned(),
         stdin: None,
@@ -141,18 +143,38 @@ pub async fn ask(session: &Session, host: &Host, command: &Command) -> Result<St
         secret: false,
         changes: false,
     };
-    let replies = shell.batch(&[request], &mut |_| {}).await.map_err(|e| said(&e));
+    let mut shell = Connectors::default().connect(&target).await.map_err(|e| said(&e))?;
+    let deadline = tokio::time::Instant::now() + AGENT;
+    let answer = loop {
+        session.interrupted()?;
+        let reply = match shell.batch(std::slice::from_ref(&request), &mut |_| {}).await {
+            Ok(mut replies) => replies.pop().unwrap_or_default(),
+            Err(error) => break Err(said(&error)),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let output = Output {
+            stdout: text(&reply.stdout),
+            stderr: text(&reply.stderr),
+            code: reply.code,
+            seconds: reply.seconds,
+        };
+        break match failure(&output) {
+            Some(f) if f.class == Class::HostdDown && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Some(f) => Err(said(&format!("`{}`: {}", command.text(), f.said()))),
+            None if output.code != 0 => Err(said(&format!(
+                "`{}` ended with {}: {}",
+                command.text(),
+                output.code,
+                if output.stderr.is_empty() { output.stdout.trim() } else { output.stderr.trim() }
+            ))),
+            None => Ok(output.stdout),
+        };
+    };
     shell.close().await;
-    let reply = replies?.pop().unwrap_or_default();
-    if reply.code != 0 {
-        return Err(said(&format!(
-            "`{}` ended with {}: {}",
-            command.text(),
-            reply.code,
-            String::from_utf8_lossy(if reply.stderr.is_empty() { &reply.stdout } else { &reply.stderr }).trim()
-        )));
-    }
-    Ok(String::from_utf8_lossy(&reply.stdout).into_owned())
+    answer
 }
 
 /// Runs a playbook on one host of the lab; true if everything matched already or does now.
@@ -201,10 +223,9 @@ pub async fn playbook(session: &Arc<Session>, host: &Host, path: &Path, mode: Mo
             host.name
         ))),
         (130, _) => Err(WorkError::Interrupted),
-        (code, _) => Err(WorkError::said(format!(
-            "{}: {name} ended with exit code {code}; the lines above say why",
-            host.name
-        ))),
+        (code, _) => {
+            Err(WorkError::said(format!("{}: {name} ended with exit code {code}; the lines above say why", host.name)))
+        }
     }
 }
 

@@ -56,7 +56,10 @@ pub async fn prove(session: &Arc<Session>, hosts: &[Host]) -> Result<Option<Stri
             let (other, address) = &on[(at + 1) % on.len()];
             let ping = Command::new("vmkping -c 3").arg(address);
             ask(session, host, &ping).await.map_err(|e| {
-                WorkError::said(format!("{} does not reach {} at {address} on network {}: {e}", host.name, other.name, network.name))
+                WorkError::said(format!(
+                    "{} does not reach {} at {address} on network {}: {e}",
+                    host.name, other.name, network.name
+                ))
             })?;
         }
         said.push(format!("{} hosts reach each other on {}", on.len(), network.name));
@@ -100,8 +103,12 @@ mod tests {
 
     #[test]
     fn equal_macs_are_named() {
-        let all = [("esx1", "vmk0", "52:54:00:00:00:01"), ("esx2", "vmk0", "52:54:00:00:00:01"), ("esx2", "vmk1", "52:54:00:00:00:02")]
-            .map(|(h, v, m)| (h, v.to_owned(), m.to_owned()));
+        let all = [
+            ("esx1", "vmk0", "52:54:00:00:00:01"),
+            ("esx2", "vmk0", "52:54:00:00:00:01"),
+            ("esx2", "vmk1", "52:54:00:00:00:02"),
+        ]
+        .map(|(h, v, m)| (h, v.to_owned(), m.to_owned()));
         let shared = shared_macs(all.iter().map(|(h, v, m)| (*h, v, m)));
         assert_eq!(shared, ["vmk0 of esx1 and vmk0 of esx2 have one MAC address, 52:54:00:00:00:01"]);
         assert!(shared_macs(all[1..].iter().map(|(h, v, m)| (*h, v, m))).is_empty());

@@ -117,8 +117,7 @@ async fn one(place: &Place, host: &Host, standing: &[(u64, Thing)], busy: bool) 
     };
     status.state = "running".into();
     status.pid = Some(identity.pid);
-    status.up_seconds =
-        identity.since().and_then(|s| SystemTime::now().duration_since(s).ok()).map(|d| d.as_secs());
+    status.up_seconds = identity.since().and_then(|s| SystemTime::now().duration_since(s).ok()).map(|d| d.as_secs());
     if let Some(usage) = guest::usage(identity.pid) {
         status.cpu_seconds = Some(usage.cpu.as_secs_f64());
         status.memory = Some(usage.rss);

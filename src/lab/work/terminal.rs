@@ -30,8 +30,9 @@ impl Askpass {
     /// # Errors
     /// esxprep's own program is not known.
     pub fn for_host(place: &Place, plan: &Plan, host: &str) -> Result<Self, WorkError> {
-        let program = std::env::current_exe()
-            .map_err(|e| WorkError::said(format!("cannot find esxprep's own program, which gives `ssh` the password: {e}")))?;
+        let program = std::env::current_exe().map_err(|e| {
+            WorkError::said(format!("cannot find esxprep's own program, which gives `ssh` the password: {e}"))
+        })?;
         let home = place.dir().parent().unwrap_or(Path::new("/")).display().to_string();
         Ok(Self { program, asked: format!("{home}\n{}\n{host}", plan.lab) })
     }
