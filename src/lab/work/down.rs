@@ -195,6 +195,14 @@ pub fn chosen<'p>(plan: &'p Plan, names: &[String]) -> Result<Vec<&'p Host>, Wor
 /// # Errors
 /// The lab is being worked on; clones stand on its disk.
 pub async fn rebuild(place: Place, kept: Kept, host: &str, working: Working) -> Result<bool, WorkError> {
+    let of_it = |h: &&Host| h.clone_from.as_ref().is_some_and(|c| c.host == host);
+    let clones: Vec<&str> = kept.plan.hosts.iter().filter(of_it).map(|h| h.name.as_str()).collect();
+    if !clones.is_empty() {
+        return Err(WorkError::said(format!(
+            "{host} cannot be made anew: {} stand on its disk. Rebuild those, or take the lab down and up again",
+            clones.join(", ")
+        )));
+    }
     let session = Session::begin(place, kept.plan, kept.qemu, "rebuild", working)?;
     chosen(&session.plan, &[host.to_owned()])?;
     let name = host.to_owned();
