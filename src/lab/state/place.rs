@@ -361,7 +361,8 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         let lock = Lock::take(&place, "lab down").unwrap();
-        assert_eq!(place.remove(lock, &["ports.json", "stages.json"]).unwrap(), [foreign.clone()]);
+        let left = place.remove(lock, &["ports.json", "stages.json"]).unwrap();
+        assert_eq!(left, std::slice::from_ref(&foreign));
         assert!(foreign.exists() && !run.exists());
         // A journal in which something stands is not thrown away.
         fs::write(place.journal(), "{}\n").unwrap();
