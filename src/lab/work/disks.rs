@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::host::aside;
 use super::session::{Session, WorkError};
-use crate::lab::disk::{self, How, Wanted};
+use crate::lab::disk::{self, How, QemuImg, Wanted};
 use crate::lab::plan::{Disk, Host, Plan, Stage};
 use crate::lab::spec::CloneMode;
 use crate::lab::thing::Thing;
@@ -69,6 +69,7 @@ pub async fn make(session: &Arc<Session>, host: &Host) -> Result<((), Option<Str
         folders(session, host)?;
         let cloned = is_cloned(&session.plan, &host.name);
         let mut said = Vec::new();
+        said.extend(firmware(session, host)?);
         for disk in &host.disks {
             let boot = is_boot(host, disk);
             let path = if boot && cloned { base_of(&disk.file) } else { disk.file.clone() };
@@ -88,6 +89,23 @@ pub async fn make(session: &Arc<Session>, host: &Host) -> Result<((), Option<Str
     })
     .await?;
     Ok(((), Some(said)))
+}
+
+/// The variables of a host with UEFI, fresh from the template: a clone boots by its disk's removable path.
+fn firmware(session: &Session, host: &Host) -> Result<Option<String>, WorkError> {
+    let Some(uefi) = host.stages.iter().find_map(|s| s.machine.uefi.as_ref()) else { return Ok(None) };
+    let thing = Thing::File { host: Some(host.name.clone()), path: uefi.vars.clone() };
+    session.make(thing, || {
+        match std::fs::remove_file(&uefi.vars) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(WorkError::said(format!("cannot replace {}: {e}", uefi.vars.display())));
+            }
+            _ => {}
+        }
+        let nocow = disk::fs_facts(&host.folder)?.wants_nocow();
+        Ok(QemuImg::default().convert(&uefi.vars_template, "raw", &uefi.vars, "qcow2", nocow)?)
+    })?;
+    Ok(Some("UEFI variables".to_owned()))
 }
 
 fn from_image(session: &Session, host: &Host, disk: &Disk, image: &Path) -> Result<String, WorkError> {
@@ -140,6 +158,7 @@ pub async fn clone(
             return Ok(String::new());
         };
         let said = one_clone(session, host, boot, &base_of(&other.file), mode)?;
+        firmware(session, host)?;
         for disk in host.disks.iter().skip(1) {
             make_one(session, host, empty(session, disk, disk.file.clone()))?;
         }

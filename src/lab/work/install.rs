@@ -76,7 +76,7 @@ pub async fn install(session: &Arc<Session>, host: &Host) -> Result<(), WorkErro
 ///
 /// # Errors
 /// No root password, or something that the release's installer would refuse.
-pub fn script(session: &Session, host: &Host, report: &str) -> Result<String, WorkError> {
+pub fn script(session: &Session, host: &Host, install: &Install, report: &str) -> Result<String, WorkError> {
     let password = access::root_password(&session.place, &session.plan, &host.name)?;
     let hash = crypt::hash_password(password.expose_secret()).map_err(WorkError::said)?;
     let nic = host.nics.first().ok_or_else(|| WorkError::said(format!("{} has no NIC", host.name)))?;
@@ -94,6 +94,7 @@ pub fn script(session: &Session, host: &Host, report: &str) -> Result<String, Wo
     let mut spec = ks::KsSpec::new(release(host)?, hash, network);
     spec.ssh_keys = public_keys(host)?;
     spec.report = Some(report.to_owned());
+    spec.unsupported_cpu = install.install_options.iter().any(|o| o.text.contains("forceunsupportedinstall"));
     spec.render().map_err(|e| WorkError::said(format!("{}: {e}", host.name)))
 }
 
@@ -129,7 +130,7 @@ async fn hand_over(
     stage: &Stage,
     report: &str,
 ) -> Result<Handed, WorkError> {
-    let text = script(session, host, report)?;
+    let text = script(session, host, install, report)?;
     let mut server = None;
     let ks = match install.delivery {
         Delivery::Iso | Delivery::Auto => KS_ON_CD.to_owned(),

@@ -1,6 +1,5 @@
 //! `lab status`: what every host does, asked of its process and of QEMU.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -12,7 +11,7 @@ use super::session::WorkError;
 use crate::lab::disk::QemuImg;
 use crate::lab::guest::{self, Kind, State};
 use crate::lab::plan::{Host, Plan};
-use crate::lab::state::{Journal, Lock, Place};
+use crate::lab::state::{Journal, Place};
 use crate::lab::thing::Thing;
 
 /// For a monitor to answer.
@@ -58,16 +57,14 @@ pub struct HostStatus {
 /// The journal cannot be read.
 pub async fn status(place: &Place, kept: &Kept) -> Result<Vec<HostStatus>, WorkError> {
     let standing = Journal::<Thing>::read(&place.journal())?;
-    // While somebody works on the lab, the monitors are theirs.
-    let busy = Lock::holder(place).is_some();
     let mut all = Vec::new();
     for host in &kept.plan.hosts {
-        all.push(one(place, host, &standing, busy).await);
+        all.push(one(place, host, &standing).await);
     }
     Ok(all)
 }
 
-async fn one(place: &Place, host: &Host, standing: &[(u64, Thing)], busy: bool) -> HostStatus {
+async fn one(place: &Place, host: &Host, standing: &[(u64, Thing)]) -> HostStatus {
     let process = standing.iter().rev().find_map(|(_, thing)| match thing {
         Thing::Process { host: Some(of), thing: guest::Thing::Process(process) }
             if *of == host.name && process.kind == Kind::Guest =>
@@ -122,9 +119,10 @@ async fn one(place: &Place, host: &Host, standing: &[(u64, Thing)], busy: bool) 
         status.cpu_seconds = Some(usage.cpu.as_secs_f64());
         status.memory = Some(usage.rss);
     }
-    if !busy
+    // The user's monitor: esxprep's own may be in the hands of whoever works on the lab just now.
+    if let Ok(stage) = super::machine::stage_started(place, host)
         && let State::Running { status: Some(said), .. } =
-            guest::look(process, &PathBuf::from(&process.marker), MONITOR).await.state
+            guest::look(process, &stage.machine.qmp_user, MONITOR).await.state
     {
         status.state = said.status;
     }
