@@ -8,10 +8,14 @@
 mod dump;
 mod esxi;
 mod files;
+mod images;
+mod lab;
 mod playbooks;
 mod streams;
 
 use std::borrow::Cow;
+
+use crate::lab::install::fuzzing as install;
 
 /// Where a target's corpus comes from.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +30,8 @@ pub enum Seed {
     Bundles,
     /// What is in a VIB: descriptors, made by the test support.
     Descriptors,
+    /// Bytes that no text can show: images, frames.
+    Made(fn() -> Vec<Vec<u8>>),
 }
 
 /// One reader of outside text, or a few that read the same kind.
@@ -124,6 +130,39 @@ pub static TARGETS: &[Target] = &[
         run: streams::identify,
     },
     Target { name: "simulator", seeds: &[Seed::Texts(streams::CALLS)], rounds: 350, run: streams::simulator },
+    Target {
+        name: "lab_file",
+        seeds: &[Seed::Files(&["labs/article.yml", "labs/standin.yml", "labs/two-node-8.yml"]), Seed::Texts(lab::LABS)],
+        rounds: 700,
+        run: lab::lab_file,
+    },
+    Target { name: "lab_journal", seeds: &[Seed::Texts(lab::THINGS)], rounds: 1500, run: lab::journal },
+    Target { name: "doctor", seeds: &[Seed::Texts(lab::MACHINES)], rounds: 1500, run: lab::doctor },
+    Target { name: "monitor", seeds: &[Seed::Texts(lab::MONITOR)], rounds: 2000, run: lab::monitor },
+    Target { name: "qemu", seeds: &[Seed::Texts(lab::VERSIONS)], rounds: 2000, run: lab::qemu },
+    Target { name: "process", seeds: &[Seed::Texts(lab::PROCESSES)], rounds: 2000, run: lab::process },
+    Target { name: "tables", seeds: &[Seed::Texts(lab::TABLES)], rounds: 2000, run: lab::tables },
+    Target { name: "frames", seeds: &[Seed::Made(images::frames)], rounds: 3000, run: lab::frames },
+    Target { name: "switch", seeds: &[Seed::Texts(lab::SWITCH)], rounds: 2000, run: lab::switch },
+    Target { name: "iso", seeds: &[Seed::Made(images::discs)], rounds: 2000, run: lab::iso },
+    Target {
+        name: "bootcfg",
+        seeds: &[Seed::Texts(images::BOOT_CFGS), Seed::Texts(lab::KICKSTARTS)],
+        rounds: 2000,
+        run: install::bootcfg,
+    },
+    Target { name: "lint_ks", seeds: &[Seed::Texts(lab::KICKSTARTS)], rounds: 700, run: install::lint_ks },
+    Target { name: "http_head", seeds: &[Seed::Texts(lab::REQUESTS)], rounds: 2000, run: install::http_head },
+    Target { name: "screen", seeds: &[Seed::Made(images::screens)], rounds: 3000, run: lab::screen },
+    Target { name: "console", seeds: &[Seed::Texts(lab::CONSOLES)], rounds: 500, run: lab::console },
+    Target { name: "standin_ks", seeds: &[Seed::Texts(lab::KICKSTARTS)], rounds: 2000, run: lab::standin_script },
+    Target {
+        name: "standin_media",
+        seeds: &[Seed::Made(images::discs), Seed::Made(images::sticks)],
+        rounds: 4000,
+        run: lab::standin_media,
+    },
+    Target { name: "standin_state", seeds: &[Seed::Made(images::states)], rounds: 800, run: lab::standin_state },
 ];
 
 /// The target of this name.
@@ -142,8 +181,17 @@ fn fields<const N: usize>(bytes: &[u8]) -> [Cow<'_, str>; N] {
     std::array::from_fn(|_| text(parts.next().unwrap_or_default()))
 }
 
+/// An image's sectors from the sixteenth of ISO 9660 on, put where they belong, with some empty ones behind: a changed
+/// image that got shorter is not only a short image.
+pub(crate) fn behind_system_area(bytes: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 16 * 2048];
+    image.extend_from_slice(bytes);
+    image.resize(image.len().max(32 * 2048), 0);
+    image
+}
+
 /// How much an answer is: the length of its debug form.
-fn size(answer: &impl std::fmt::Debug) -> usize {
+pub(crate) fn size(answer: &impl std::fmt::Debug) -> usize {
     struct Count(usize);
     impl std::fmt::Write for Count {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {
@@ -157,7 +205,7 @@ fn size(answer: &impl std::fmt::Debug) -> usize {
 }
 
 /// An answer of some reader: its size, or that of its error's text, which must not be empty.
-fn said<T: std::fmt::Debug, E: std::fmt::Display>(answer: &Result<T, E>) -> usize {
+pub(crate) fn said<T: std::fmt::Debug, E: std::fmt::Display>(answer: &Result<T, E>) -> usize {
     match answer {
         Ok(answer) => size(answer),
         Err(error) => {

@@ -24,6 +24,7 @@ pub fn seeds(target: &Target) -> Vec<Vec<u8>> {
             Seed::Recorded(words) => all.extend(recorded(words)),
             Seed::Bundles => all.extend(bundles()),
             Seed::Descriptors => all.extend(descriptors()),
+            Seed::Made(made) => all.extend(made()),
         }
     }
     all

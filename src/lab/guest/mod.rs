@@ -4,6 +4,8 @@
 //! What a guest does is asked of its process and of QEMU, never of a file that says what it once did.
 
 mod freeze;
+#[doc(hidden)]
+pub(crate) mod fuzzing;
 mod hints;
 mod log;
 mod ports;

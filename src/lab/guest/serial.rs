@@ -50,14 +50,14 @@ pub struct Serial {
 
 /// Cuts bytes into lines; pure.
 #[derive(Debug, Default)]
-struct Cutter {
+pub(super) struct Cutter {
     /// Where `buffer` begins in the file.
     offset: u64,
     buffer: VecDeque<u8>,
 }
 
 impl Cutter {
-    fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend(bytes);
     }
 
@@ -66,7 +66,7 @@ impl Cutter {
         self.offset + self.buffer.len() as u64
     }
 
-    fn next_line(&mut self) -> Option<Line> {
+    pub(super) fn next_line(&mut self) -> Option<Line> {
         let end = self.buffer.iter().take(LINE_MAX).position(|b| *b == b'\n');
         match end {
             Some(end) => Some(self.take(end + 1, true)),
@@ -76,7 +76,7 @@ impl Cutter {
     }
 
     /// What is there of a line that has not ended.
-    fn rest(&mut self) -> Option<Line> {
+    pub(super) fn rest(&mut self) -> Option<Line> {
         (!self.buffer.is_empty()).then(|| self.take(self.buffer.len(), false))
     }
 

@@ -12,6 +12,8 @@
 mod error;
 mod fdb;
 mod found;
+#[doc(hidden)]
+pub(crate) mod fuzzing;
 pub mod hub;
 mod iface;
 mod layout;

@@ -144,7 +144,7 @@ pub(super) fn bridges_of_labs(ovs: &Ovs) -> Result<Vec<(String, String)>, NetErr
 }
 
 /// Reads `ovs-vsctl --format=json --columns=external_ids find ...`: `{"data":[[["map",[["key","value"]]]]],...}`.
-fn parse_sign(json: &[u8]) -> Result<Option<String>, String> {
+pub(super) fn parse_sign(json: &[u8]) -> Result<Option<String>, String> {
     let value: Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     let rows = value["data"].as_array().ok_or("there is no `data` in it")?;
     let Some(row) = rows.first() else { return Ok(None) };

@@ -14,8 +14,8 @@ pub(super) fn started(pid: u32) -> Option<u64> {
 }
 
 /// Field 22 of `/proc/<pid>/stat` unless field 3 says zombie or dead. The name in field 2 can hold anything.
-fn parse_stat(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+pub(super) fn parse_stat(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     (!matches!(state, "Z" | "X" | "x")).then(|| fields.nth(18)?.parse().ok())?
 }

@@ -310,6 +310,28 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Content<T> {
     content
 }
 
+/// Body of the fuzz target: any bytes as a journal. What a kill cut off changes nothing before it, and what stands is
+/// written and read again as the same.
+#[doc(hidden)]
+pub(crate) fn fuzz<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> usize {
+    let whole = parse::<T>(bytes);
+    for cut in [bytes.len() / 3, bytes.len() / 2, bytes.len().saturating_sub(1)] {
+        let lines = bytes[..cut].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        let (torn, clean) = (parse::<T>(&bytes[..cut]), parse::<T>(&bytes[..lines]));
+        assert_eq!(torn.whole, lines as u64);
+        assert!(torn.standing == clean.standing && torn.damaged == clean.damaged && torn.next == clean.next);
+    }
+    let mut text = Vec::new();
+    for (seq, thing) in &whole.standing {
+        assert!(*seq < whole.next || *seq == u64::MAX, "the number {seq} would be given twice");
+        let entry = Entry { seq: *seq, time: String::new(), op: Op::Made, thing: Some(thing) };
+        text.extend(line(&entry).unwrap_or_default());
+    }
+    let again = parse::<T>(&text);
+    assert!(again.damaged.is_empty() && again.standing == whole.standing, "written and read again as another");
+    text.len() + whole.damaged.iter().map(|damaged| damaged.text.len() + damaged.problem.len()).sum::<usize>()
+}
+
 #[cfg(test)]
 #[path = "journal_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! What a lab keeps on disk: its folders, its lock, the journal of everything it made on this machine, and small
 //! records. All of it survives a kill at any instant; nothing here says what runs (that is asked of the processes).
 
-mod journal;
+pub(crate) mod journal;
 mod kept;
 mod lock;
 mod place;

@@ -8,7 +8,7 @@ use std::time::Duration;
 const LARGEST: u64 = 1 << 20;
 
 /// Host with port and path of an `http://` address.
-fn split(url: &str) -> Option<(String, String)> {
+pub(super) fn split(url: &str) -> Option<(String, String)> {
     let rest = url.strip_prefix("http://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     if host.is_empty() || host.contains('@') {
@@ -30,7 +30,7 @@ pub(super) fn get(url: &str) -> Result<String, String> {
     body(&bytes).map_err(|reason| format!("{url}: {reason}"))
 }
 
-fn body(answer: &[u8]) -> Result<String, String> {
+pub(super) fn body(answer: &[u8]) -> Result<String, String> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").ok_or("no whole HTTP answer")?;
     let mut lines = head.lines();

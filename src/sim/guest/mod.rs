@@ -9,6 +9,8 @@ mod bundle;
 mod cd;
 mod error;
 mod fat;
+#[doc(hidden)]
+pub(crate) mod fuzzing;
 mod hardware;
 mod http;
 mod install;

@@ -28,7 +28,7 @@ pub(super) struct Slot {
     pub(super) payload: Vec<u8>,
 }
 
-fn header(number: u64, payload: &[u8]) -> Vec<u8> {
+pub(super) fn header(number: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(number.to_le_bytes());
     bytes.extend((payload.len() as u64).to_le_bytes());
@@ -39,7 +39,7 @@ fn header(number: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A header's sequence number, length and payload digest, if it is one and whole.
-fn parse(bytes: &[u8]) -> Option<(u64, usize, &[u8])> {
+pub(super) fn parse(bytes: &[u8]) -> Option<(u64, usize, &[u8])> {
     if !bytes.starts_with(MAGIC) || *Sha256::digest(bytes.get(..SIGNED)?) != *bytes.get(SIGNED..HEADER)? {
         return None;
     }
