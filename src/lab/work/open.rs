@@ -174,6 +174,7 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
     let qemu = qemu::probe(wanted.qemu.as_deref()).map_err(WorkError::said)?;
     let machine = gather(&qemu.path, place.dir());
     let carries = doctor::accelerator(&machine);
+    let (isos, unreadable) = isos(&lab);
     let ports = choose(&lab, earlier.as_ref().map(|kept| &kept.plan));
     let facts = Facts {
         qemu: qemu.version,
@@ -185,10 +186,11 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         standin_iso: None,
         standin: Some(super::standin::placeholder()),
         ovmf: ovmf(),
-        isos: isos(&lab),
+        isos,
         playbooks: plan::look_at_playbooks(&lab),
     };
-    let plan = plan::plan(&lab, &facts)?;
+    let mut plan = plan::plan(&lab, &facts)?;
+    plan.notes.extend(unreadable);
     let report = doctor::report(&machine, &need(&plan, &running(&place)?));
     Ok(Opened { lab, place, qemu, report, plan })
 }
@@ -294,15 +296,22 @@ fn ovmf() -> Option<(PathBuf, PathBuf)> {
     PLACES.iter().find(there).map(|(code, vars)| (PathBuf::from(code), PathBuf::from(vars)))
 }
 
-/// The versions that the lab's ISOs say they have. One that cannot be read is told by the plan's own check.
-fn isos(lab: &Lab) -> BTreeMap<PathBuf, crate::esxi::Version> {
-    lab.isos()
-        .into_iter()
-        .filter_map(|path| {
-            let version = crate::lab::install::iso::inspect_without_hash(&path).ok()?.version;
-            Some((path, version))
-        })
-        .collect()
+/// The versions that the lab's ISOs say they have, and a blocker for each that cannot be read.
+fn isos(lab: &Lab) -> (BTreeMap<PathBuf, crate::esxi::Version>, Vec<plan::Note>) {
+    let (mut versions, mut notes) = (BTreeMap::new(), Vec::new());
+    for path in lab.isos() {
+        match crate::lab::install::iso::inspect_without_hash(&path) {
+            Ok(info) => drop(versions.insert(path, info.version)),
+            Err(error) => notes.push(plan::Note {
+                weight: plan::Weight::Blocker,
+                host: None,
+                text: error.to_string(),
+                place: Some(lab.span(&["iso"]).place()),
+                why: Vec::new(),
+            }),
+        }
+    }
+    (versions, notes)
 }
 
 /// The hosts of a lab whose machines run.
