@@ -197,6 +197,20 @@ fn bridges_and_switches_are_made_used_and_taken_away_exactly() {
     home.nothing_left();
 }
 
+/// Whatever was killed on its way up goes down to nothing.
+#[test]
+fn a_killed_lab_goes_down_to_nothing() {
+    let home = Home::new();
+    let lab = home.lab("standin.yml");
+    for (phase, host) in
+        [("networks", None), ("disks", Some("esx2")), ("kickstart", Some("esx1")), ("install", Some("esx2"))]
+    {
+        home.up_killed_at(&lab, phase, host);
+        home.run(&["lab", "down", &lab]).exits(0);
+        home.nothing_left();
+    }
+}
+
 /// A lab that is written wrong is told so before anything is made.
 #[test]
 fn a_wrong_lab_makes_nothing() {
