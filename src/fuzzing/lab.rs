@@ -14,7 +14,7 @@ use crate::sim::guest::fuzzing as standin;
 
 pub(super) const LABS: &[&str] = &[
     "name: x\nesxi: \"8.0\"\niso: i.iso\nhosts: 2\n",
-    "esxi: \"6.5\"\niso: i.iso\nnetworks:\n  lan: {type: bridge, address: 10.9.0.1/24, first: 10.9.0.11}\n  m: ~\nhosts:\n  a: {nics: [{network: lan, vlan: 10}], address: 10.9.0.20/24}\n  b: {clone_from: a, memory: 4.5GiB}\n",
+    "esxi: \"6.5\"\niso: i.iso\nnetworks:\n  lan: {type: bridge, address: 10.9.0.1/24, first: 10.9.0.11}\n  m: ~\nhosts:\n  a: {nics: [{network: lan, vlan: 10}], address: 10.9.0.20/24}\n  b: {clone_from: a, memory: 5GiB}\n",
     "guest: standin\ncpus: 2\nmemory: 512MiB\nboot_disk: {size: 4GiB, bus: usb, serial: X}\ndata_disks: [{size: 1TiB, bus: ahci}]\nstages:\n  - {name: fix, machine: pc, boot_disk: ide, data_disks: none}\n  - {name: run, machine: q35}\nroot_password: {env: X}\nssh_keys: [\"ssh-ed25519 AAAA me\"]\n",
 ];
 pub(super) const KICKSTARTS: &[&str] = &[
@@ -109,7 +109,8 @@ pub(super) fn lab_file(bytes: &[u8]) -> usize {
             for stage in &host.stages {
                 let words = argv::words(&argv::argv(&stage.machine, argv::Style::default()));
                 assert!(words.iter().all(|word| !word.contains(['\n', '\0'])), "{words:?}");
-                assert!(facts.kvm || stage.machine.accel == Accel::Tcg, "KVM where there is none");
+                let runs = facts.kvm || stage.machine.accel == Accel::Tcg || planned.blockers().count() > 0;
+                assert!(runs, "KVM where there is none, and no word of it");
             }
         }
         // `hosts: 64` is a lab too, so the answer is measured by the host.
@@ -286,4 +287,37 @@ pub(super) fn standin_media(bytes: &[u8]) -> usize {
 /// The stand-in's saved state.
 pub(super) fn standin_state(bytes: &[u8]) -> usize {
     standin::saved(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seeds that are refused from the start would only try the first error.
+    #[test]
+    fn the_seeds_are_taken() {
+        let [able, _] = machines();
+        for text in LABS {
+            let lab = Lab::from_text(Path::new("lab.yml"), text).unwrap_or_else(|e| panic!("{}", e.plain()));
+            let planned = plan(&lab, &able).unwrap_or_else(|e| panic!("{}", e.plain()));
+            assert!(!planned.hosts.is_empty());
+        }
+        assert!(human::user_connections(MONITOR[1]).len() == 2 && MONITOR[2].parse::<human::Forward>().is_ok());
+        for line in MONITOR[0].lines() {
+            assert!(qmp::wire::parse_line(line.as_bytes()).is_ok_and(|read| read.is_some()), "{line}");
+        }
+        for line in SWITCH[0].lines().filter(|line| line.starts_with('{')) {
+            assert!(serde_json::from_str::<net::hub::Request>(line).is_ok(), "{line}");
+        }
+        for line in SWITCH[1].lines() {
+            assert!(serde_json::from_str::<net::hub::Reply>(line).is_ok(), "{line}");
+        }
+        assert!(serde_json::from_str::<net::hub::Config>(SWITCH[2]).unwrap().check().is_ok());
+        assert_eq!(net::parse_links(TABLES[0].as_bytes()).unwrap().len(), 2);
+        assert_eq!(net::parse_addresses(TABLES[1].as_bytes(), "br0").unwrap().len(), 2);
+        assert_eq!(MACHINES[0].split('\0').count(), 23);
+        assert_eq!(THINGS[0].lines().filter(|l| serde_json::from_str::<Line>(l).is_ok()).count(), 4);
+    }
+
+    type Line = state::journal::Entry<thing::Thing>;
 }
