@@ -155,6 +155,18 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
     vec![all.concat(), flapping, frame(2, 1, 4, &tagged[..3])]
 }
 
+/// A kernel's image with a header that says where the compressed kernel is, and a module's section.
+pub(super) fn kernels() -> Vec<Vec<u8>> {
+    let mut image = vec![0; 5 * 512 + 100];
+    image[0x1f1] = 4;
+    put(&mut image, 0x202, b"HdrS");
+    put(&mut image, 0x248, &100_u32.to_le_bytes());
+    put(&mut image, 0x24c, &64_u32.to_le_bytes());
+    image.extend_from_slice(b"\xfd7zXZ\0");
+    image.resize(image.len() + 100, 7);
+    vec![image, b"\x7fELF\0license=GPL\0depends=virtio-ring,scsi_mod\0name=x\0".to_vec()]
+}
+
 /// What the stand-in keeps on its disk, and the same unpacked: the reader is given both.
 pub(crate) fn states() -> Vec<Vec<u8>> {
     let mut plain = Vec::new();

@@ -14,8 +14,8 @@ use crate::sim::guest::fuzzing as standin;
 
 pub(super) const LABS: &[&str] = &[
     "name: x\nesxi: \"8.0\"\niso: i.iso\nhosts: 2\n",
-    "esxi: \"6.5\"\niso: i.iso\nnetworks:\n  lan: {type: bridge, address: 10.9.0.1/24, first: 10.9.0.11}\n  m: ~\nhosts:\n  a: {nics: [{network: lan, vlan: 10}], address: 10.9.0.20/24}\n  b: {clone_from: a, memory: 5GiB}\n",
-    "guest: standin\ncpus: 2\nmemory: 512MiB\nboot_disk: {size: 4GiB, bus: usb, serial: X}\ndata_disks: [{size: 1TiB, bus: ahci}]\nstages:\n  - {name: fix, machine: pc, boot_disk: ide, data_disks: none}\n  - {name: run, machine: q35}\nroot_password: {env: X}\nssh_keys: [\"ssh-ed25519 AAAA me\"]\n",
+    "esxi: \"6.5\"\niso: i.iso\nnetworks:\n  lan: {type: ovs, address: 10.9.0.1/24, first: 10.9.0.11}\n  m: ~\nhosts:\n  a: {nics: [{network: lan, vlan: 10}], address: 10.9.0.20/24}\n  b: {clone_from: a, memory: 5GiB}\n",
+    "guest: standin\nesxi: \"6.5\"\ncpus: 2\nmemory: 512MiB\nboot_disk: {size: 4GiB, bus: usb, serial: X}\ndata_disks: [{size: 1TiB, bus: ahci}]\nstages:\n  - {name: fix, machine: pc, boot_disk: ide, data_disks: none}\n  - {name: run, machine: q35}\nroot_password: {env: X}\nssh_keys: [\"ssh-ed25519 AAAA me\"]\n",
 ];
 pub(super) const KICKSTARTS: &[&str] = &[
     "accepteula\nrootpw VMware1!\ninstall --firstdisk=usb,local --overwritevmfs\nnetwork --bootproto=static --ip=10.0.2.15 --netmask=255.255.255.0 --gateway=10.0.2.2 --nameserver=10.0.2.3,10.0.2.4 --hostname=h1.lab --addvmportgroup=0\nreboot --noeject\n%pre --interpreter=busybox\necho a > /tmp/x\n%firstboot --interpreter=busybox\nvim-cmd hostsvc/enable_ssh\nesxcli system settings advanced set -o /UserVars/SuppressShellWarning -i 1\n",
@@ -38,6 +38,8 @@ pub(super) const MONITOR: &[&str] = &[
 ];
 pub(super) const PROCESSES: &[&str] = &[
     "11781 (a) R 1 (b) S 1 11781 11781 0 -1 4194560 1 2 3 4 70 30 9 9 20 0 3 0 123456 1 2",
+    "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1\n   1: 00000000:0035 00000000:0000 07 0:0 0:0 0 0 0 77 2\n",
+    "qemu-system-x86_64: warning: x\r\nqemu-system-x86_64: -drive file=/d: Failed to get \"write\" lock\n",
     "qemu\0-qmp\0unix:/run/e/x/h1.qmp,server=on,wait=off\0-drive\0file=/a,,b",
 ];
 pub(super) const TABLES: &[&str] = &[

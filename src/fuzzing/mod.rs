@@ -155,6 +155,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "http_head", seeds: &[Seed::Texts(lab::REQUESTS)], rounds: 2000, run: install::http_head },
     Target { name: "screen", seeds: &[Seed::Made(images::screens)], rounds: 3000, run: lab::screen },
     Target { name: "console", seeds: &[Seed::Texts(lab::CONSOLES)], rounds: 500, run: lab::console },
+    Target { name: "kernel", seeds: &[Seed::Made(images::kernels)], rounds: 2000, run: crate::lab::standin::fuzz },
     Target { name: "standin_ks", seeds: &[Seed::Texts(lab::KICKSTARTS)], rounds: 2000, run: lab::standin_script },
     Target {
         name: "standin_media",
