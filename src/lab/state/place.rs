@@ -361,7 +361,7 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         let lock = Lock::take(&place, "lab down").unwrap();
-        assert_eq!(place.remove(lock, &["ports.json", "stages.json"]).unwrap(), [foreign.clone()]);
+        assert_eq!(place.remove(lock, &["ports.json", "stages.json"]).unwrap(), std::slice::from_ref(&foreign));
         assert!(foreign.exists() && !run.exists());
         // A journal in which something stands is not thrown away.
         fs::write(place.journal(), "{}\n").unwrap();
