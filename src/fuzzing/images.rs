@@ -45,7 +45,7 @@ const KS_CFG: &str = "vmaccepteula\nrootpw VMware1!\ninstall --firstdisk --overw
 pub(super) const BOOT_CFGS: &[&str] = &[BOOT_CFG];
 
 /// The sectors of an installer CD from the sixteenth on: the ones before it hold nothing.
-pub(super) fn discs() -> Vec<Vec<u8>> {
+pub(crate) fn discs() -> Vec<Vec<u8>> {
     let mut image = vec![0; 9 * SECTOR];
     let sector = |number: usize| (number - 16) * SECTOR;
     let at = sector(16);
@@ -126,7 +126,7 @@ fn volume(fat32: bool) -> Vec<u8> {
 }
 
 /// Volumes on the whole stick, and one in a partition.
-pub(super) fn sticks() -> Vec<Vec<u8>> {
+pub(crate) fn sticks() -> Vec<Vec<u8>> {
     let mut parted = vec![0; 512];
     put(&mut parted, 446, &[0x80, 0, 0, 0, 0x0c, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0, 0]);
     put(&mut parted, 510, &[0x55, 0xaa]);
@@ -155,8 +155,20 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
     vec![all.concat(), flapping, frame(2, 1, 4, &tagged[..3])]
 }
 
+/// A kernel's image with a header that says where the compressed kernel is, and a module's section.
+pub(super) fn kernels() -> Vec<Vec<u8>> {
+    let mut image = vec![0; 5 * 512 + 100];
+    image[0x1f1] = 4;
+    put(&mut image, 0x202, b"HdrS");
+    put(&mut image, 0x248, &100_u32.to_le_bytes());
+    put(&mut image, 0x24c, &64_u32.to_le_bytes());
+    image.extend_from_slice(b"\xfd7zXZ\0");
+    image.resize(image.len() + 100, 7);
+    vec![image, b"\x7fELF\0license=GPL\0depends=virtio-ring,scsi_mod\0name=x\0".to_vec()]
+}
+
 /// What the stand-in keeps on its disk, and the same unpacked: the reader is given both.
-pub(super) fn states() -> Vec<Vec<u8>> {
+pub(crate) fn states() -> Vec<Vec<u8>> {
     let mut plain = Vec::new();
     for (name, content) in [("bootbank/etc/shadow", "root:x"), ("firstboot", "esxcli system shutdown poweroff\n")] {
         plain.extend_from_slice(&(name.len() as u32).to_le_bytes());
@@ -170,4 +182,26 @@ pub(super) fn states() -> Vec<Vec<u8>> {
     let mut all = vec![plain];
     all.extend(gzip.finish());
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::path::Path;
+
+    use crate::lab::install::iso::{self, Iso, Platform};
+    use crate::lab::install::screen::Screen;
+
+    /// Seeds that are damaged from the start would only try the first error.
+    #[test]
+    fn the_disc_is_an_installer_and_the_screens_are_screens() {
+        let image = crate::fuzzing::behind_system_area(&super::discs()[0]);
+        let mut disc = Iso::new(Cursor::new(image), Path::new("x.iso")).unwrap();
+        assert_eq!(disc.walk().unwrap().len(), 5);
+        assert!(disc.boot_records().unwrap().unwrap().boots(Platform::Uefi));
+        let info = iso::look(&mut disc, Path::new("x.iso")).unwrap();
+        assert!(format!("{info:?}").contains("22380479"), "{info:?}");
+        let looks: Vec<_> = super::screens().iter().map(|screen| Screen::decode(screen).unwrap().look()).collect();
+        assert_eq!((looks.len(), looks[0]), (2, looks[1]));
+    }
 }

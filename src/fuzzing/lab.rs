@@ -14,8 +14,8 @@ use crate::sim::guest::fuzzing as standin;
 
 pub(super) const LABS: &[&str] = &[
     "name: x\nesxi: \"8.0\"\niso: i.iso\nhosts: 2\n",
-    "esxi: \"6.5\"\niso: i.iso\nnetworks:\n  lan: {type: bridge, address: 10.9.0.1/24, first: 10.9.0.11}\n  m: ~\nhosts:\n  a: {nics: [{network: lan, vlan: 10}], address: 10.9.0.20/24}\n  b: {clone_from: a, memory: 4.5GiB}\n",
-    "guest: standin\ncpus: 2\nmemory: 512MiB\nboot_disk: {size: 4GiB, bus: usb, serial: X}\ndata_disks: [{size: 1TiB, bus: ahci}]\nstages:\n  - {name: fix, machine: pc, boot_disk: ide, data_disks: none}\n  - {name: run, machine: q35}\nroot_password: {env: X}\nssh_keys: [\"ssh-ed25519 AAAA me\"]\n",
+    "esxi: \"6.5\"\niso: i.iso\nnetworks:\n  lan: {type: ovs, address: 10.9.0.1/24, first: 10.9.0.11}\n  m: ~\nhosts:\n  a: {nics: [{network: lan, vlan: 10}], address: 10.9.0.20/24}\n  b: {clone_from: a, memory: 5GiB}\n",
+    "guest: standin\nesxi: \"6.5\"\ncpus: 2\nmemory: 512MiB\nboot_disk: {size: 4GiB, bus: usb, serial: X}\ndata_disks: [{size: 1TiB, bus: ahci}]\nstages:\n  - {name: fix, machine: pc, boot_disk: ide, data_disks: none}\n  - {name: run, machine: q35}\nroot_password: {env: X}\nssh_keys: [\"ssh-ed25519 AAAA me\"]\n",
 ];
 pub(super) const KICKSTARTS: &[&str] = &[
     "accepteula\nrootpw VMware1!\ninstall --firstdisk=usb,local --overwritevmfs\nnetwork --bootproto=static --ip=10.0.2.15 --netmask=255.255.255.0 --gateway=10.0.2.2 --nameserver=10.0.2.3,10.0.2.4 --hostname=h1.lab --addvmportgroup=0\nreboot --noeject\n%pre --interpreter=busybox\necho a > /tmp/x\n%firstboot --interpreter=busybox\nvim-cmd hostsvc/enable_ssh\nesxcli system settings advanced set -o /UserVars/SuppressShellWarning -i 1\n",
@@ -38,6 +38,8 @@ pub(super) const MONITOR: &[&str] = &[
 ];
 pub(super) const PROCESSES: &[&str] = &[
     "11781 (a) R 1 (b) S 1 11781 11781 0 -1 4194560 1 2 3 4 70 30 9 9 20 0 3 0 123456 1 2",
+    "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1\n   1: 00000000:0035 00000000:0000 07 0:0 0:0 0 0 0 77 2\n",
+    "qemu-system-x86_64: warning: x\r\nqemu-system-x86_64: -drive file=/d: Failed to get \"write\" lock\n",
     "qemu\0-qmp\0unix:/run/e/x/h1.qmp,server=on,wait=off\0-drive\0file=/a,,b",
 ];
 pub(super) const TABLES: &[&str] = &[
@@ -56,7 +58,7 @@ pub(super) const THINGS: &[&str] = &[
 ];
 /// What a machine says, in the order of [`doctor`]'s fields.
 pub(super) const MACHINES: &[&str] = &[
-    "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Test CPU\nflags\t\t: fpu vmx ept lm\nvmx flags\t: ept\n\0MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\nHugePages_Total: 0\n\x0027 1 254:0 / / rw,relatime shared:1 - btrfs /dev/vda rw,compress=zstd\n28 27 0:5 / /srv\\040x ro - ext4 /dev/vdb ro\n\0  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1\n\0   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 77 1\n\0[{\"ifname\":\"br0\",\"address\":\"52:54:00:00:00:01\"}]\0[{\"mac\":\"52:54:00:00:00:01\",\"ifname\":\"tap0\",\"master\":\"br0\"}]\0[{\"mac\":\"52:54:00:00:00:01\",\"ifname\":\"tap1\",\"master\":\"br0\"}]\0[{\"dst\":\"10.0.0.1\",\"dev\":\"br0\",\"lladdr\":\"52-54-00-00-00-01\",\"state\":[\"STALE\"]}]\0QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\n\0Accelerators supported in QEMU binary:\ntcg\nkvm\n\0kvm_intel 400 0 - Live 0x0\nkvm 900 1 kvm_intel, Live 0x0\n\0options kvm_intel nested=0 \\\n ept=1\noptions kvm ignore_msrs=1\n\0Uid: 1\nCapEff:\t000001ffffffffff\n\0kvm:x:108:me\nroot:x:0:\n\0ID=debian\nVERSION_ID=\"12\"\n\0Y\n\0meta-data=/dev/vdb reflink=0\n\01024\n\0always [madvise] never\n\0BOOT_IMAGE=/vmlinuz mitigations=off\n\x000-3\n\x006.1.0-56-amd64\n",
+    "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Test CPU\nflags\t\t: fpu vmx ept lm\nvmx flags\t: ept\n\0MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\nHugePages_Total: 0\n\x0027 1 254:0 / / rw,relatime shared:1 - btrfs /dev/vda rw,compress=zstd\n28 27 0:5 / /srv\\040x ro - ext4 /dev/vdb ro\n\0  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1\n\0   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 77 1\n\0[{\"ifname\":\"br0\",\"address\":\"52:54:00:00:00:01\"}]\0[{\"mac\":\"52:54:00:00:00:01\",\"ifname\":\"tap0\",\"master\":\"br0\"}]\0[{\"mac\":\"52:54:00:00:00:01\",\"ifname\":\"tap1\",\"master\":\"br0\"}]\0[{\"dst\":\"10.0.0.1\",\"dev\":\"br0\",\"lladdr\":\"52-54-00-00-00-01\",\"state\":[\"STALE\"]}]\0QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\n\0Accelerators supported in QEMU binary:\ntcg\nkvm\n\0kvm_intel 400 0 - Live 0x0\nkvm 900 1 kvm_intel, Live 0x0\n\0options kvm_intel nested=0 \\\n ept=1\noptions kvm ignore_msrs=1\n\0Uid: 1\nCapEff:\t000001ffffffffff\n\0kvm:x:108:me\nroot:x:0:\n\0ID=debian\nVERSION_ID=\"12\"\n\0Y\n\0meta-data=/dev/vdb reflink=0\n\x001024\n\0always [madvise] never\n\0BOOT_IMAGE=/vmlinuz mitigations=off\n\x000-3\n\x006.1.0-56-amd64\n",
 ];
 pub(super) const VERSIONS: &[&str] = &[
     "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\nCopyright",
@@ -109,7 +111,8 @@ pub(super) fn lab_file(bytes: &[u8]) -> usize {
             for stage in &host.stages {
                 let words = argv::words(&argv::argv(&stage.machine, argv::Style::default()));
                 assert!(words.iter().all(|word| !word.contains(['\n', '\0'])), "{words:?}");
-                assert!(facts.kvm || stage.machine.accel == Accel::Tcg, "KVM where there is none");
+                let runs = facts.kvm || stage.machine.accel == Accel::Tcg || planned.blockers().count() > 0;
+                assert!(runs, "KVM where there is none, and no word of it");
             }
         }
         // `hosts: 64` is a lab too, so the answer is measured by the host.
@@ -286,4 +289,37 @@ pub(super) fn standin_media(bytes: &[u8]) -> usize {
 /// The stand-in's saved state.
 pub(super) fn standin_state(bytes: &[u8]) -> usize {
     standin::saved(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seeds that are refused from the start would only try the first error.
+    #[test]
+    fn the_seeds_are_taken() {
+        let [able, _] = machines();
+        for text in LABS {
+            let lab = Lab::from_text(Path::new("lab.yml"), text).unwrap_or_else(|e| panic!("{}", e.plain()));
+            let planned = plan(&lab, &able).unwrap_or_else(|e| panic!("{}", e.plain()));
+            assert!(!planned.hosts.is_empty());
+        }
+        assert!(human::user_connections(MONITOR[1]).len() == 2 && MONITOR[2].parse::<human::Forward>().is_ok());
+        for line in MONITOR[0].lines() {
+            assert!(qmp::wire::parse_line(line.as_bytes()).is_ok_and(|read| read.is_some()), "{line}");
+        }
+        for line in SWITCH[0].lines().filter(|line| line.starts_with('{')) {
+            assert!(serde_json::from_str::<net::hub::Request>(line).is_ok(), "{line}");
+        }
+        for line in SWITCH[1].lines() {
+            assert!(serde_json::from_str::<net::hub::Reply>(line).is_ok(), "{line}");
+        }
+        assert!(serde_json::from_str::<net::hub::Config>(SWITCH[2]).unwrap().check().is_ok());
+        assert_eq!(net::parse_links(TABLES[0].as_bytes()).unwrap().len(), 2);
+        assert_eq!(net::parse_addresses(TABLES[1].as_bytes(), "br0").unwrap().len(), 2);
+        assert_eq!(MACHINES[0].split('\0').count(), 23);
+        assert_eq!(THINGS[0].lines().filter(|l| serde_json::from_str::<Line>(l).is_ok()).count(), 4);
+    }
+
+    type Line = state::journal::Entry<thing::Thing>;
 }

@@ -8,7 +8,7 @@
 mod dump;
 mod esxi;
 mod files;
-mod images;
+pub(crate) mod images;
 mod lab;
 mod playbooks;
 mod streams;
@@ -137,7 +137,7 @@ pub static TARGETS: &[Target] = &[
         run: lab::lab_file,
     },
     Target { name: "lab_journal", seeds: &[Seed::Texts(lab::THINGS)], rounds: 1500, run: lab::journal },
-    Target { name: "doctor", seeds: &[Seed::Texts(lab::MACHINES)], rounds: 1500, run: lab::doctor },
+    Target { name: "doctor", seeds: &[Seed::Texts(lab::MACHINES)], rounds: 700, run: lab::doctor },
     Target { name: "monitor", seeds: &[Seed::Texts(lab::MONITOR)], rounds: 2000, run: lab::monitor },
     Target { name: "qemu", seeds: &[Seed::Texts(lab::VERSIONS)], rounds: 2000, run: lab::qemu },
     Target { name: "process", seeds: &[Seed::Texts(lab::PROCESSES)], rounds: 2000, run: lab::process },
@@ -155,6 +155,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "http_head", seeds: &[Seed::Texts(lab::REQUESTS)], rounds: 2000, run: install::http_head },
     Target { name: "screen", seeds: &[Seed::Made(images::screens)], rounds: 3000, run: lab::screen },
     Target { name: "console", seeds: &[Seed::Texts(lab::CONSOLES)], rounds: 500, run: lab::console },
+    Target { name: "kernel", seeds: &[Seed::Made(images::kernels)], rounds: 2000, run: crate::lab::standin::fuzz },
     Target { name: "standin_ks", seeds: &[Seed::Texts(lab::KICKSTARTS)], rounds: 2000, run: lab::standin_script },
     Target {
         name: "standin_media",

@@ -4,8 +4,11 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use super::hints;
+use super::ports::listeners;
 use super::proc::{carries, parse_stat};
 use super::serial::{Cutter, LINE_MAX, Line, clean};
+use crate::lab::qmp::Protocol;
 
 /// A serial log: the lines do not depend on where it was cut, lose no byte, and can be shown.
 ///
@@ -34,7 +37,7 @@ pub(crate) fn serial(bytes: &[u8]) -> usize {
     whole.iter().map(|line| line.text.len()).sum()
 }
 
-/// A line of `/proc/PID/stat`, and a command line (words parted by NUL) that may hold a marker.
+/// A line of `/proc/PID/stat`, `/proc/net/tcp`, QEMU's last words, and a command line (words parted by NUL) that may hold a marker.
 ///
 /// # Panics
 /// If the two readers of a stat line see another start time in it.
@@ -47,5 +50,8 @@ pub(crate) fn proc(bytes: &[u8]) -> usize {
     let args: Vec<OsString> = bytes.split(|b| *b == 0).map(|arg| OsString::from_vec(arg.to_vec())).collect();
     let found = ["/run/e/x/h1.qmp", "", "a,b", "="].map(|marker| carries(&args, marker));
     assert!(!found[1], "an empty marker is nowhere");
-    crate::fuzzing::size(&(stat, found))
+    let listeners = [Protocol::Tcp, Protocol::Udp].map(|protocol| listeners(&text, protocol));
+    let words = hints::said(&text, "qemu-system-x86_64");
+    assert!(!words.contains('\n'), "{words:?}");
+    crate::fuzzing::size(&(stat, found, listeners)) + hints::explained(&words).len()
 }

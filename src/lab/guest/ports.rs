@@ -93,7 +93,7 @@ pub fn holder(protocol: Protocol, address: Ipv4Addr, port: u16) -> Option<(u32, 
 
 /// A socket that listens.
 #[derive(Debug, PartialEq, Eq)]
-struct Listener {
+pub(super) struct Listener {
     /// None for IPv6, which may take IPv4 as well.
     address: Option<Ipv4Addr>,
     port: u16,
@@ -101,7 +101,7 @@ struct Listener {
 }
 
 /// Reads `/proc/net/tcp` and its like (proc(5)): addresses are hexadecimal in the machine's order of bytes.
-fn listeners(text: &str, protocol: Protocol) -> Vec<Listener> {
+pub(super) fn listeners(text: &str, protocol: Protocol) -> Vec<Listener> {
     // TCP_LISTEN; an unconnected UDP socket is in state 7.
     let state = match protocol {
         Protocol::Tcp => "0A",

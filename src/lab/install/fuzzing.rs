@@ -56,7 +56,8 @@ pub fn lint_ks(bytes: &[u8]) -> usize {
         for finding in &found {
             assert!(text.get(finding.range.clone()).is_some(), "{finding:?}");
         }
-        size += problems("ks.cfg", &text, &found).iter().map(|p| p.plain().len()).sum::<usize>();
+        // One answer at a time: nobody asks for three.
+        size = size.max(problems("ks.cfg", &text, &found).iter().map(|p| p.plain().len()).sum::<usize>());
     }
     size
 }

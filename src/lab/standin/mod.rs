@@ -15,6 +15,21 @@ mod kernel;
 mod modules;
 mod vmlinux;
 
+/// Body of the fuzz target: a kernel's image and a module. What is found of a compressed kernel lies in the image.
+///
+/// # Panics
+/// If it does not.
+#[doc(hidden)]
+pub(crate) fn fuzz(bytes: &[u8]) -> usize {
+    let payload = vmlinux::payload(bytes);
+    if let Some(payload) = payload {
+        assert!(payload.len() <= bytes.len() && vmlinux::packing(payload) != vmlinux::Packing::None);
+    }
+    let needed = modules::depends(bytes);
+    assert!(needed.iter().all(|name| !name.contains([',', '\0', '-'])), "{needed:?}");
+    payload.map_or(0, <[u8]>::len) + needed.iter().map(String::len).sum::<usize>()
+}
+
 use std::path::PathBuf;
 
 pub use error::StandinError;

@@ -105,7 +105,7 @@ impl Modules {
 }
 
 /// The modules that a module's own `.modinfo` says it needs.
-fn depends(module: &[u8]) -> Vec<String> {
+pub(super) fn depends(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else { return Vec::new() };
     let text: Vec<u8> = module[at + KEY.len()..].iter().copied().take_while(|byte| *byte != 0).collect();

@@ -12,6 +12,8 @@ const KEPT: &[&str] = &["bootbank", "keys", "password", "firstboot", "root/vmfs/
 /// Files in datastores that are larger are left out: the slots are small. So are the ones beyond the sum.
 const LARGEST: u64 = 8 << 20;
 const SUM: u64 = 24 << 20;
+/// The most that a saved state is unpacked to: the sum, with room for what is kept beside the datastores.
+const UNPACKED: u64 = 64 << 20;
 
 /// Packs what is kept of the folder `dir`.
 pub(super) fn pack(dir: &Path) -> io::Result<Vec<u8>> {
@@ -48,7 +50,10 @@ fn add(out: &mut impl Write, dir: &Path, name: &Path, left: &mut u64) -> io::Res
 /// Unpacks into `dir`, which is made.
 pub(super) fn unpack(bytes: &[u8], dir: &Path) -> io::Result<()> {
     let mut all = Vec::new();
-    flate2::read::GzDecoder::new(bytes).read_to_end(&mut all)?;
+    flate2::read::GzDecoder::new(bytes).take(UNPACKED + 1).read_to_end(&mut all)?;
+    if all.len() as u64 > UNPACKED {
+        return Err(io::Error::other(format!("the saved state unpacks to more than {UNPACKED} bytes")));
+    }
     fs::create_dir_all(dir)?;
     let mut rest = all.as_slice();
     let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the saved state is cut short");
@@ -113,5 +118,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(unpack(&gzip(&entry), &dir.path().join("in")).unwrap_err().to_string().contains("leads out"));
         assert!(unpack(&gzip(&entry[..10]), &dir.path().join("in")).is_err());
+        // A few kilobytes that would fill the machine's memory.
+        let large = gzip(&vec![0; UNPACKED as usize + 1]);
+        assert!(unpack(&large, &dir.path().join("in")).unwrap_err().to_string().contains("unpacks to more"));
     }
 }

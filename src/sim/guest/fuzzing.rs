@@ -82,3 +82,25 @@ pub(crate) fn saved(bytes: &[u8]) -> usize {
     assert!(entries <= 1, "something lies beside the folder");
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::{behind_system_area, images};
+
+    /// Seeds that are damaged from the start would only try the first error.
+    #[test]
+    fn the_seeds_are_read() {
+        let disc = behind_system_area(&images::discs()[0]);
+        for path in PATHS {
+            assert!(cd::read(&mut Cursor::new(&disc), path).unwrap().is_some_and(|file| !file.is_empty()), "{path}");
+        }
+        for stick in images::sticks() {
+            assert_eq!(fat::read(&mut Cursor::new(&stick), "/KS.CFG").unwrap().map(|file| file.len()), Some(700));
+            assert_eq!(fat::read(&mut Cursor::new(&stick), "/sub/b.cfg").unwrap().as_deref(), Some(&b"hello"[..]));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        bundle::unpack(&images::states()[1], dir.path()).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("bootbank/etc/shadow")).unwrap(), b"root:x");
+    }
+}
