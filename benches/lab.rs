@@ -1,4 +1,5 @@
-//! What the launcher costs, each figure beside its own floor in the same run: `cargo bench --bench lab`. Real QEMU in
+//! What the launcher costs, each figure beside its own floor in the same run: `cargo bench --bench lab`, or of it only
+//! the parts `clones`, `looks`, `starts` or `thaw`: `cargo bench --bench lab -- starts`. Real QEMU in
 //! software emulation, with the stand-in guest; nothing is asserted, and nothing is left. `docs/performance.md` has the
 //! method. Needs QEMU, xorriso and busybox; the stand-in's kernel is downloaded by apt-get, once.
 
@@ -28,7 +29,7 @@ const LAB: &str = "labs/standin.yml";
 /// Its name.
 const NAME: &str = "standin";
 /// Pairs of a cold boot and a thaw; a first one only warms up.
-const BOOTS: usize = 5;
+const BOOTS: usize = 3;
 /// Rounds of what takes seconds or less; a first one only warms up.
 const ROUNDS: usize = 11;
 /// What the guest sees of the disk that is cloned.
@@ -316,7 +317,7 @@ async fn starts(home: &Home, kept: &work::Kept) -> Outcome<()> {
     let launch = launch(kept, host, stage);
     let socket = &stage.machine.qmp_user;
     let (mut raws, mut parts, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
-    home.lab(&["stop", NAME, "--force"])?;
+    home.lab(&["stop", NAME])?;
     for round in 0..=ROUNDS {
         let times = (raw(&launch, socket)?, part(&launch).await?, whole(home, &host.name, socket)?);
         if round > 0 {
@@ -355,14 +356,29 @@ fn looks(home: &Home) -> Outcome<()> {
 async fn measure(home: &Home) -> Outcome<()> {
     println!("{} build; load {}", if cfg!(debug_assertions) { "debug" } else { "release" }, load());
     println!("{:<44} {:>9} {:>9}     {:>9} {:>9}", "medians of pairs", "floor", "esxprep", "ratio", "more");
-    clones(home)?;
+    // Words on the command line choose parts.
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|word| word == part);
+    if wanted("clones") {
+        clones(home)?;
+    }
+    if !["looks", "starts", "thaw"].into_iter().any(wanted) {
+        return Ok(());
+    }
     let up = home.lab(&["up", LAB])?;
     println!("  `lab up` from nothing: {up:.1} s (load {})", load());
     let place = work::find(&work::Wanted { lab: Some(NAME.into()), home: Some(home.path("labs")), qemu: None });
     let kept = work::standing_plan(&place.map_err(|e| e.to_string())?.place)?;
-    looks(home)?;
-    thaw(home)?;
-    starts(home, &kept).await
+    if wanted("looks") {
+        looks(home)?;
+    }
+    if wanted("starts") {
+        starts(home, &kept).await?;
+    }
+    if wanted("thaw") {
+        thaw(home)?;
+    }
+    Ok(())
 }
 
 #[tokio::main]
