@@ -134,9 +134,9 @@ fn commas_in_names_are_doubled_and_forwards_stay_on_loopback() {
     let plan = plan(&lab("name: x\nesxi: \"6.5\"\nguest: standin\nhosts: 2\n"), &facts).unwrap();
     let line = words(&argv(&plan.hosts[0].stages[0].machine, Style::default())).join("\n");
     for part in [
-        "file.filename=/a,,b/esx1/boot.qcow2",
+        "file.filename=/a,,b/hosts/esx1/boot.qcow2",
         "path=/r,,s/esx1.qmp,server=on,wait=off",
-        "logfile=/a,,b/esx1/serial.log,logappend=on",
+        "logfile=/a,,b/hosts/esx1/serial.log,logappend=on",
         "local.path=/r,,s/lan.hub/esx1-1.g,remote.type=unix,remote.path=/r,,s/lan.hub/esx1-1.h",
         // Not an option with keys: as it is.
         "\n/r,s/esx1.pid\n",
@@ -344,6 +344,9 @@ fn ready_labs_are_planned() {
     let mut seen = 0;
     for file in std::fs::read_dir("labs").unwrap() {
         let path = file.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let lab = Lab::load(&path).unwrap_or_else(|e| panic!("{}", e.plain()));
         for (qemu, kvm) in [("10.0.2", true), ("7.2.22", false)] {
             let mut facts = able(qemu);

@@ -52,7 +52,10 @@ async fn it_gives_the_script_as_often_as_agreed() {
     .unwrap();
     let log: Vec<(Answer, String)> = server.log().into_iter().map(|f| (f.answer, f.agent)).collect();
     let test = || "test/1".to_owned();
+    // Looking whether the port is closed may itself have been a connection without a request.
+    let (log, looks) = log.split_at(3);
     assert_eq!(log, [(Answer::Sent, test()), (Answer::HeadOnly, String::new()), (Answer::Sent, test())]);
+    assert!(looks.iter().all(|(answer, _)| *answer == Answer::Bad), "{looks:?}");
     server.stop().await;
 }
 

@@ -66,7 +66,7 @@ fn four_lines_are_a_whole_lab() {
     assert_eq!(host.esxi, "8.0.0");
     assert_eq!(host.firmware, Firmware::Bios);
     assert_eq!(host.disks[0].size, 40 << 30);
-    assert_eq!(host.disks[0].file, PathBuf::from("/var/lab/esx1/boot.qcow2"));
+    assert_eq!(host.disks[0].file, PathBuf::from("/var/lab/hosts/esx1/boot.qcow2"));
     assert_eq!(host.nics.iter().map(|n| n.model).collect::<Vec<_>>(), [NicModel::E1000e; 2]);
     assert_eq!(host.nics[0].forwards.iter().map(|f| f.guest_port).collect::<Vec<_>>(), [22, 443]);
     assert!(matches!(host.ssh, Endpoint::Forward { port } if port == host.nics[0].forwards[0].host_port));
@@ -85,7 +85,7 @@ fn an_installation_reads_its_cd_on_ide_and_cannot_run_twice() {
     assert_eq!(install.delivery, Delivery::Iso);
     assert_eq!(stage.machine.chipset, Chipset::Pc);
     let cd = stage.machine.cd.as_ref().unwrap();
-    assert_eq!((cd.bus, cd.file.to_str()), (Bus::Ide, Some("/var/lab/esx1/install.iso")));
+    assert_eq!((cd.bus, cd.file.to_str()), (Bus::Ide, Some("/var/lab/hosts/esx1/install.iso")));
     assert!(install.rebuild && stage.machine.exit_on_reboot);
     // The installer sees no data disk that it could take for the boot disk.
     assert_eq!(stage.expect_disks, ["boot"]);
@@ -125,12 +125,12 @@ fn nine_takes_its_kickstart_from_a_stick_and_uefi_over_http() {
     assert_eq!((install.delivery, install.rebuild), (Delivery::Usb, false));
     assert_eq!(machine.chipset, Chipset::Q35);
     assert_eq!(machine.cd.as_ref().unwrap().file, PathBuf::from("d/i.iso"), "the ISO as it is");
-    assert_eq!(machine.stick, Some("/var/lab/esx1/kickstart.img".into()));
+    assert_eq!(machine.stick, Some("/var/lab/hosts/esx1/kickstart.img".into()));
     let uefi = planned(&format!("{V8}firmware: uefi\n"));
     let machine = &uefi.hosts[0].stages[0].machine;
     assert_eq!(uefi.hosts[0].install.as_ref().unwrap().delivery, Delivery::Http);
     assert_eq!(machine.cd.as_ref().unwrap().bus, Bus::Ahci);
-    assert_eq!(machine.uefi.as_ref().unwrap().vars, PathBuf::from("/var/lab/esx1/vars.qcow2"));
+    assert_eq!(machine.uefi.as_ref().unwrap().vars, PathBuf::from("/var/lab/hosts/esx1/vars.qcow2"));
     assert!(notes(&uefi).contains(&"firmware-uefi-unsure"));
 }
 
