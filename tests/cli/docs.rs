@@ -64,7 +64,11 @@ enum What {
     Playbook,
     Steps,
     Inventory,
+    Lab,
 }
+
+/// Keys at the top of a lab file, and of no other.
+const OF_LABS: &[&str] = &["iso:", "esxi:", "memory:", "boot_disk:", "stages:", "root_password:"];
 
 fn what(text: &str) -> What {
     let top: Vec<&str> = text.lines().filter(|l| !l.starts_with([' ', '#']) && !l.trim().is_empty()).collect();
@@ -72,6 +76,7 @@ fn what(text: &str) -> What {
     match () {
         () if has("- ") => What::Steps,
         () if has("steps:") => What::Playbook,
+        () if OF_LABS.iter().any(|key| has(key)) => What::Lab,
         () if has("hosts:") || has("groups:") || has("defaults:") => What::Inventory,
         () => panic!("neither a playbook nor steps nor an inventory:\n{text}"),
     }
@@ -89,6 +94,11 @@ fn every_yaml_block_loads() {
             // Variables of the inventories that stand before it count, as in a run.
             let name = block.note.strip_prefix("file ").map_or(format!("block{number}.yml"), str::to_owned);
             let file = home.write(&name, if block.note.starts_with("file ") { &block.text } else { &text });
+            if kind == What::Lab {
+                lab_loads(&home, &block, &document);
+                seen.push(kind);
+                continue;
+            }
             let mut args = vec!["validate"];
             match kind {
                 What::Inventory => args.extend([arg(&empty), "-i", arg(&file)]),
@@ -111,10 +121,25 @@ fn every_yaml_block_loads() {
             seen.push(kind);
         }
     }
-    for (kind, least) in [(What::Playbook, 8), (What::Steps, 20), (What::Inventory, 2)] {
+    for (kind, least) in [(What::Playbook, 8), (What::Steps, 20), (What::Inventory, 2), (What::Lab, 4)] {
         let found = seen.iter().filter(|k| **k == kind).count();
         assert!(found >= least, "{found} of {kind:?}");
     }
+}
+
+/// A part of a lab file is made whole with a version and an ISO; its playbooks are the project's.
+fn lab_loads(home: &Home, block: &Block, document: &Path) {
+    let playbooks = root().join("playbooks").display().to_string();
+    let mut text = block.text.replace("../playbooks", &playbooks);
+    for (key, line) in [("esxi:", "esxi: \"6.5\"\n"), ("iso:", "iso: installer.iso\n")] {
+        if !text.lines().any(|l| l.starts_with(key)) {
+            text.push_str(line);
+        }
+    }
+    let file = home.write("lab.yml", &text);
+    let output = home.command(&["lab", "validate", arg(&file)]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}:{}: {said}", document.display(), block.line);
 }
 
 #[test]
@@ -193,8 +218,13 @@ fn every_command_line_shown_is_known() {
         let shown = shown.split("    ").next().unwrap();
         let words = shell_words::split(shown).unwrap_or_else(|e| panic!("{place}: {line}: {e}"));
         let mut sub: Vec<&str> = vec![&words[1]];
-        if words[1] == "bundle" {
-            sub.push(&words[2]);
+        // Subcommands of their own: the first word that is a name stands for one.
+        let nested: &[&str] = &["bundle", "lab", "ports", "snapshot"];
+        while nested.contains(sub.last().unwrap())
+            && let Some(word) =
+                words.get(1 + sub.len()).filter(|w| w.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        {
+            sub.push(word);
         }
         let help = helps.entry(sub.join(" ")).or_insert_with(|| {
             let args: Vec<&str> = sub.iter().copied().chain(["--help"]).collect();
