@@ -36,9 +36,10 @@ impl DetachedScript {
         let folder = format!("/tmp/.esxprep-{id}");
         let join = |commands: &[Command], with: &str| commands.iter().map(Command::text).collect::<Vec<_>>().join(with);
         let seconds = change.confirm_within.as_secs().max(5);
+        // It waits longer than its start is waited for: the answer must be on its way before the session is cut.
         // The rollback goes on after a failing command: the more of the old state comes back, the better.
         let script = format!(
-            ": >{folder}/begun; sleep 1\n\
+            ": >{folder}/begun; sleep 2\n\
              if ( {change} ) >{folder}/out 2>&1; then echo made >{folder}/state; else\n\
              ( {rollback} ) >>{folder}/out 2>&1; echo failed >{folder}/state; exit 1; fi\n\
              i=0; while [ $i -lt {seconds} ]; do\n\
@@ -61,8 +62,8 @@ impl DetachedScript {
         Command::raw(format!(
             "mkdir -m 700 {folder} && echo $(( $(date +%s) + {until} )) >{folder}/until && {{ if command -v setsid >/dev/null 2>&1; then \
              setsid sh -c {script} </dev/null >/dev/null 2>&1 & else nohup sh -c {script} </dev/null >/dev/null 2>&1 & fi; }} && \
-             {{ i=0; while [ ! -e {folder}/begun ] && [ $i -lt 3000 ]; do i=$((i+1)); done; [ -e {folder}/begun ] || sleep 2; \
-             [ -e {folder}/begun ] || {{ echo 'it did not begin within 2 s' >&2; exit 1; }}; }}"
+             {{ i=0; while [ ! -e {folder}/begun ] && [ $i -lt 3000 ]; do i=$((i+1)); done; [ -e {folder}/begun ] || sleep 1; \
+             [ -e {folder}/begun ] || {{ echo 'it did not begin within 1 s' >&2; exit 1; }}; }}"
         ))
     }
 
