@@ -298,6 +298,10 @@ async fn run(
             )));
         }
     }
+    // `-no-reboot` ends QEMU by itself; it is not to be asked anything meanwhile.
+    let _ = tokio::time::timeout(Duration::from_secs(20), qmp.closed()).await;
+    drop(qmp);
+    tokio::time::sleep(Duration::from_millis(100)).await;
     machine::stop(session, host, &StopPlan::forced()).await?;
     machine::forget(session, &host.name)?;
     let _ = times.update(|t| t.add(watching.watcher.took()));

@@ -37,6 +37,8 @@ use machine::Machine;
 const BASE: &str = "/run/esx";
 /// Script of a first boot, beside the host's root.
 const FIRST_BOOT: &str = "firstboot";
+/// What an administrator wants run at every boot (documented by VMware; replaced by kickstarts).
+const LOCAL_SCRIPT: &str = "etc/rc.local.d/local.sh";
 
 /// Says a line on the console.
 fn say(line: &str) {
@@ -134,6 +136,7 @@ async fn boot(mut found: Found, number: usize, payload: &[u8]) -> Result<(), Gue
         let _entered = runtime.enter();
         pressed.power_down(Duration::ZERO, true);
     });
+    local_script(&host, &dir.join("root").join(LOCAL_SCRIPT), hostd).await;
     first_boot(&host, &dir.join(FIRST_BOOT), hostd).await?;
     say(&host.with_state(|state, _| ready(state)));
     std::future::pending::<()>().await;
@@ -141,13 +144,22 @@ async fn boot(mut found: Found, number: usize, payload: &[u8]) -> Result<(), Gue
     Ok(())
 }
 
-/// Runs the scripts that a kickstart left for the first boot, once, and saves.
-async fn first_boot(host: &Arc<SimHost>, script: &Path, hostd: Duration) -> Result<(), GuestError> {
-    let Ok(text) = std::fs::read_to_string(script) else { return Ok(()) };
-    // hostd has to answer: scripts call vim-cmd.
+/// Runs local.sh, as every boot does once hostd is there; on the first one before the kickstart's own script (reported
+/// for 8.0.3: what that script writes into local.sh acts from the next boot on).
+async fn local_script(host: &Arc<SimHost>, script: &Path, hostd: Duration) {
+    let Ok(text) = std::fs::read_to_string(script) else { return };
+    let acts = |line: &&str| !line.trim().is_empty() && !line.starts_with('#') && line.trim() != "exit 0";
+    // The stock one does nothing, which takes no time.
+    if text.lines().filter(acts).count() > 0 {
+        run_script(host, "LOCAL", &text, hostd).await;
+    }
+}
+
+/// Runs a script inside the host once hostd answers: scripts call vim-cmd. How it failed is said on the console.
+async fn run_script(host: &Arc<SimHost>, name: &str, text: &str, hostd: Duration) {
     tokio::time::sleep(hostd + Duration::from_millis(200)).await;
-    say("FIRSTBOOT");
-    let output = match host.command(&["sh", "-c", &text]) {
+    say(name);
+    let output = match host.command(&["sh", "-c", text]) {
         Ok(command) => {
             let mut command = tokio::process::Command::from(command);
             command.stdin(std::process::Stdio::null()).output().await.map_err(|error| error.to_string())
@@ -157,12 +169,18 @@ async fn first_boot(host: &Arc<SimHost>, script: &Path, hostd: Duration) -> Resu
     match output {
         Ok(output) if output.status.success() => {}
         Ok(output) => say(&format!(
-            "FIRSTBOOT script ended with {}: {}",
+            "{name} script ended with {}: {}",
             output.status,
             String::from_utf8_lossy(&output.stderr).trim()
         )),
-        Err(error) => say(&format!("FIRSTBOOT script did not run: {error}")),
+        Err(error) => say(&format!("{name} script did not run: {error}")),
     }
+}
+
+/// Runs the scripts that a kickstart left for the first boot, once, and saves.
+async fn first_boot(host: &Arc<SimHost>, script: &Path, hostd: Duration) -> Result<(), GuestError> {
+    let Ok(text) = std::fs::read_to_string(script) else { return Ok(()) };
+    run_script(host, "FIRSTBOOT", &text, hostd).await;
     let _ = std::fs::remove_file(script);
     let saving = Arc::clone(host);
     blocking(move || {

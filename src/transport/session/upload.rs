@@ -21,6 +21,8 @@ const PIECE: usize = 64 * 1024;
 
 /// How long nothing at all may happen: not a byte taken, no word from the far side (it may be computing a checksum).
 const STALL: Duration = Duration::from_secs(600);
+/// For the far side's reason to arrive, after it stopped taking bytes.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How much of the far side's words is kept.
 const KEPT: usize = 4096;
@@ -209,6 +211,8 @@ async fn attempt(
                     sent = Some(result);
                     last_move = Instant::now();
                     if stop {
+                        // Why the host takes no more may still be on its way.
+                        let _ = timeout(LAST_WORDS, async { while far.hear(read.wait().await) {} }).await;
                         // Not the end of input: what came so far must not pass for the whole.
                         write.close().await;
                         break;
