@@ -396,7 +396,11 @@ fn serve_once(body: String) -> (String, std::thread::JoinHandle<String>) {
     let task = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut asked = String::new();
-        BufReader::new(stream.try_clone().unwrap()).read_line(&mut asked).unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        reader.read_line(&mut asked).unwrap();
+        // To the end of the request: closing on unread bytes would reset the connection under the answer.
+        let mut rest = String::new();
+        while reader.read_line(&mut rest).unwrap() > 2 {}
         write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         asked
     });

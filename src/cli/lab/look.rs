@@ -218,12 +218,10 @@ pub fn lint(args: &LintArgs) -> Done {
     let found = install::lint::lint(&script, &install::lint::LintOptions::qemu(args.esxi));
     let name = args.file.display().to_string();
     for (finding, problem) in found.iter().zip(install::lint::problems(&name, &script, &found)) {
-        let word = match finding.severity {
-            install::lint::Severity::Error => "error",
-            install::lint::Severity::Warning => "warning",
-            install::lint::Severity::Note => "note",
-        };
-        println!("{word}[{}] {}", finding.code, problem.plain());
+        let text = problem.plain();
+        let (first, rest) = text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
+        println!("{first} [{}]", finding.code);
+        rest.into_iter().for_each(|rest| println!("{rest}"));
     }
     if found.is_empty() {
         println!("{name}: ok for ESXi {}", args.esxi.line());

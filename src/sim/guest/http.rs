@@ -24,7 +24,9 @@ pub(super) fn get(url: &str) -> Result<String, String> {
     let fail = |error: std::io::Error| format!("{url}: {error}");
     let mut stream = TcpStream::connect(&host).map_err(fail)?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(fail)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n").map_err(fail)?;
+    // In one piece, as most clients send it: some servers close once they have read the first line.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(fail)?;
     let mut bytes = Vec::new();
     stream.take(LARGEST).read_to_end(&mut bytes).map_err(fail)?;
     body(&bytes).map_err(|reason| format!("{url}: {reason}"))
