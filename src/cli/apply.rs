@@ -94,7 +94,7 @@ pub struct VerifyArgs {
 /// Runs `apply`.
 pub fn apply(args: ApplyArgs) -> ExitCode {
     let mode = if args.check { Mode::Check } else { Mode::Apply };
-    let mut options = RunOptions::new(mode, cache_dir());
+    let mut options = RunOptions::new(mode, crate::engine::cache_dir());
     options.no_reboot = args.no_reboot;
     options.reboot_timeout = args.reboot_timeout;
     options.allow_unsaved = args.allow_unsaved;
@@ -103,14 +103,7 @@ pub fn apply(args: ApplyArgs) -> ExitCode {
 
 /// Runs `verify`.
 pub fn verify(args: VerifyArgs) -> ExitCode {
-    run(args.run, RunOptions::new(Mode::Verify, cache_dir()))
-}
-
-/// Where downloads are kept.
-pub(super) fn cache_dir() -> PathBuf {
-    use etcetera::BaseStrategy;
-    etcetera::choose_base_strategy()
-        .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
+    run(args.run, RunOptions::new(Mode::Verify, crate::engine::cache_dir()))
 }
 
 fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {

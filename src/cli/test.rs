@@ -193,7 +193,7 @@ fn mode(args: &TestArgs, fixture: &Fixture) -> Mode {
 /// The options of a run with this fixture: those of the command line, else those that it was recorded with.
 fn options(args: &TestArgs, file: &FixtureFile) -> Result<RunOptions, Failure> {
     // A replayed run downloads nothing: what it shows of this folder is where the recorded run kept its downloads.
-    let mut options = RunOptions::new(mode(args, &file.fixture), super::apply::cache_dir());
+    let mut options = RunOptions::new(mode(args, &file.fixture), crate::engine::cache_dir());
     let hosts = &file.fixture.hosts;
     let recorded = match hosts.iter().find_map(|h| h.meta.get("options").filter(|_| !args.own_options)) {
         Some(line) => KeptOptions::parse(line)

@@ -18,3 +18,10 @@ mod step;
 
 pub use replay::{Replayed, hosts_of, replayed};
 pub use run::{Batch, Context, Mode, Resumed, RunOptions, RunOutcome, run};
+
+/// Where what can be had or made again is kept: downloads, rebuilt ISOs, how long phases of labs take.
+pub fn cache_dir() -> std::path::PathBuf {
+    use etcetera::BaseStrategy;
+    etcetera::choose_base_strategy()
+        .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
+}

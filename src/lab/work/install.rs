@@ -59,7 +59,7 @@ pub async fn install(session: &Arc<Session>, host: &Host) -> Result<(), WorkErro
     let report = format!("esxprep{:08x}", rand::random::<u32>());
     let handed = session
         .phase(Some(name), "kickstart", async {
-            let handed = hand_over(session, host, install, stage, &report).await?;
+            let handed = hand_over(session, host, install, &report).await?;
             let said = handed.said.clone();
             Ok((handed, Some(said)))
         })
@@ -123,13 +123,7 @@ fn boot_options(install: &Install, ks: Option<String>) -> BootOptions {
     BootOptions { ks, keep_cdrom_boot: false, system_media_size: None, extra }
 }
 
-async fn hand_over(
-    session: &Arc<Session>,
-    host: &Host,
-    install: &Install,
-    stage: &Stage,
-    report: &str,
-) -> Result<Handed, WorkError> {
+async fn hand_over(session: &Arc<Session>, host: &Host, install: &Install, report: &str) -> Result<Handed, WorkError> {
     let text = script(session, host, install, report)?;
     let mut server = None;
     let ks = match install.delivery {
@@ -181,7 +175,6 @@ async fn hand_over(
         Delivery::Keys => Some(line_to_type(install, &options)?),
         _ => None,
     };
-    let _ = stage;
     Ok(Handed { server, typed, said })
 }
 
@@ -198,7 +191,7 @@ fn line_to_type(install: &Install, options: &BootOptions) -> Result<String, Work
 /// Rebuilds an ISO into the user's cache and links it to where the machine looks for it; true if it was there.
 fn rebuild(session: &Session, host: &Host, original: &Path, spec: &RemasterSpec, cd: &Path) -> Result<bool, WorkError> {
     let info = iso::inspect(original).map_err(WorkError::said)?;
-    let cache = IsoCache::new(cache_dir().join("isos"));
+    let cache = IsoCache::new(crate::engine::cache_dir().join("isos"));
     let (rebuilt, kept) = cache.get(Xorriso::find, &info, spec).map_err(WorkError::said)?;
     // The newest are kept; that one cannot be evicted costs disk space only.
     let _ = cache.evict(CACHE);
@@ -212,13 +205,6 @@ fn rebuild(session: &Session, host: &Host, original: &Path, spec: &RemasterSpec,
         std::os::unix::fs::symlink(&rebuilt.path, cd).map_err(failed)
     })?;
     Ok(kept)
-}
-
-/// Where what can be made again is kept.
-pub fn cache_dir() -> PathBuf {
-    use etcetera::BaseStrategy;
-    etcetera::choose_base_strategy()
-        .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), WorkError> {
@@ -246,7 +232,7 @@ async fn run(
     if let Some(line) = &handed.typed {
         type_line(&qmp, host, line, slowness).await?;
     }
-    let times: Kept<History> = Kept::at(cache_dir().join("install-times.json"));
+    let times: Kept<History> = Kept::at(crate::engine::cache_dir().join("install-times.json"));
     let options = WatchOptions {
         release: release(host)?,
         report: (host.guest == Guest::Esxi).then_some(report),

@@ -172,7 +172,7 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         .into());
     }
     let qemu = qemu::probe(wanted.qemu.as_deref()).map_err(WorkError::said)?;
-    let machine = gather(&qemu.path, place.dir());
+    let machine = gather(place.dir());
     let carries = doctor::accelerator(&machine);
     let (isos, unreadable) = isos(&lab);
     let ports = choose(&lab, earlier.as_ref().map(|kept| &kept.plan));
@@ -185,7 +185,7 @@ pub fn open(wanted: &Wanted) -> Result<Opened, OpenError> {
         ports,
         standin_iso: None,
         standin: Some(super::standin::placeholder()),
-        ovmf: ovmf(),
+        ovmf: qemu::find_ovmf(Path::new("/")),
         isos,
         playbooks: plan::look_at_playbooks(&lab),
     };
@@ -237,9 +237,8 @@ fn listening() -> BTreeSet<u16> {
         .collect()
 }
 
-fn gather(qemu: &Path, folder: &Path) -> doctor::Machine {
+fn gather(folder: &Path) -> doctor::Machine {
     let programs = doctor::Programs::default();
-    let _ = qemu;
     // The folder need not be there yet: its file system is that of the nearest one above it.
     let there = folder.ancestors().find(|p| p.is_dir());
     doctor::gather(Path::new("/"), &programs, there)
@@ -247,9 +246,8 @@ fn gather(qemu: &Path, folder: &Path) -> doctor::Machine {
 
 /// What the doctor says of this machine alone.
 pub fn look_at_machine(wanted: &Wanted) -> doctor::Report {
-    let qemu = wanted.qemu.clone().unwrap_or_else(|| PathBuf::from(qemu::PROGRAM));
     let home = wanted.home.clone().unwrap_or_else(|| PathBuf::from("."));
-    doctor::report(&gather(&qemu, &home), &doctor::Need::default())
+    doctor::report(&gather(&home), &doctor::Need::default())
 }
 
 fn processor(machine: &doctor::Machine) -> plan::Cpu {
@@ -282,18 +280,6 @@ fn vendor(cpuinfo: &str) -> Vendor {
     } else {
         Vendor::Other
     }
-}
-
-/// OVMF's code and variables, where distributions put them.
-fn ovmf() -> Option<(PathBuf, PathBuf)> {
-    const PLACES: &[(&str, &str)] = &[
-        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-        ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-    ];
-    let there = |(code, vars): &&(&str, &str)| Path::new(code).is_file() && Path::new(vars).is_file();
-    PLACES.iter().find(there).map(|(code, vars)| (PathBuf::from(code), PathBuf::from(vars)))
 }
 
 /// The versions that the lab's ISOs say they have, and a blocker for each that cannot be read.

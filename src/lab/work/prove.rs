@@ -1,7 +1,7 @@
 //! Proof over SSH: a host answers, sees the disks of its stage, has its boot bank on one of them, and has kept what
 //! was applied.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,7 +185,7 @@ pub async fn playbook(session: &Arc<Session>, host: &Host, path: &Path, mode: Mo
     let inventory_host = access::target_of(&session.place, &session.plan, &host.name)?;
     let known = inventory_host.vars.keys().cloned().collect();
     let playbook = Playbook::load(path, &known).map_err(|p| WorkError::said(p.plain()))?;
-    let options = RunOptions::new(mode, cache());
+    let options = RunOptions::new(mode, crate::engine::cache_dir());
     let new = NewRun {
         playbook: playbook.path.clone(),
         name: playbook.name.clone(),
@@ -227,13 +227,6 @@ pub async fn playbook(session: &Arc<Session>, host: &Host, path: &Path, mode: Mo
             Err(WorkError::said(format!("{}: {name} ended with exit code {code}; the lines above say why", host.name)))
         }
     }
-}
-
-/// Where downloads of playbooks are kept.
-fn cache() -> PathBuf {
-    use etcetera::BaseStrategy;
-    etcetera::choose_base_strategy()
-        .map_or_else(|_| std::env::temp_dir().join("esxprep-cache"), |s| s.cache_dir().join("esxprep"))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Session {
         place.make()?;
         let lock = Lock::take(&place, &format!("lab {action}"))?;
         let journal = Journal::open(&place.journal())?;
-        let times = Kept::at(super::install::cache_dir().join("lab-times.json"));
+        let times = Kept::at(crate::engine::cache_dir().join("lab-times.json"));
         let session = Self {
             plan,
             qemu,
