@@ -20,7 +20,7 @@ pub(super) fn parse_stat(stat: &str) -> Option<u64> {
     (!matches!(state, "Z" | "X" | "x")).then(|| fields.nth(18)?.parse().ok())?
 }
 
-/// A process's argument vector; empty of a zombie.
+/// A process's argument vector; empty of a zombie, and of a process that is just ending.
 pub(super) fn arguments(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     bytes.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).filter(|w| !w.is_empty()).collect()

@@ -164,16 +164,21 @@ impl HubProcess {
             // Without an id yet: it has the lock and is about to write it.
             if let Some(pid) = pid {
                 let file = self.config.file().display().to_string();
-                if !proc::arguments(pid).contains(&file) && proc::started(pid).is_some() {
-                    return Err(NetError::NotOurs {
-                        what: "process",
-                        name: pid.to_string(),
-                        lab: self.config.lab.clone(),
-                        owner: format!("it holds {} and was not started for it", lock_file(&self.config.dir).display()),
-                        advice: "end that process yourself",
-                    });
+                match proc::arguments(pid) {
+                    // A process that ends has no arguments any more, some time before its files and its lock go.
+                    ending if ending.is_empty() => {}
+                    words if words.contains(&file) => proc::stop(WHAT, pid, STOP)?,
+                    _ if proc::started(pid).is_none() => {}
+                    _ => {
+                        return Err(NetError::NotOurs {
+                            what: "process",
+                            name: pid.to_string(),
+                            lab: self.config.lab.clone(),
+                            owner: format!("it holds {} and was not started for it", lock_file(&self.config.dir).display()),
+                            advice: "end that process yourself",
+                        });
+                    }
                 }
-                proc::stop(WHAT, pid, STOP)?;
             }
             if Instant::now() >= until {
                 return Err(NetError::NotStopped { what: WHAT, pid: pid.unwrap_or_default() });
