@@ -100,6 +100,8 @@ pub enum EventKind {
         /// From the reboot command to ready.
         seconds: f64,
     },
+    /// What became of a control on a host, all its steps together: sent when the work on the host is over.
+    Control(ControlEvent),
     /// Nothing more will happen on this host.
     HostFinished(HostResult),
     /// The run ended.
@@ -169,6 +171,7 @@ impl EventKind {
             | Self::HostFailed { host, .. }
             | Self::Note { host: Some(host), .. } => *host = name(host),
             Self::Step(step) => step.host = name(&step.host),
+            Self::Control(control) => control.host = name(&control.host),
             Self::HostFinished(result) => result.host = name(&result.host),
             Self::RunFinished { .. } | Self::Note { host: None, .. } => {}
         }
@@ -198,6 +201,67 @@ pub struct StepEvent {
     /// Why it was skipped, or what else is worth knowing (`waits for the reboot`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The control that the step is (part of).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What the step says of its control.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<ControlVerdict>,
+}
+
+/// What was found of a control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlVerdict {
+    /// It has no meaning on this host.
+    NotApplicable,
+    /// Read, and as asked.
+    Pass,
+    /// Not read, or what was read does not tell: a person must look.
+    NotJudged,
+    /// Read, and not as asked.
+    Fail,
+}
+
+/// A control on a host, all its steps together: the worst verdict counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ControlEvent {
+    /// Host.
+    pub host: String,
+    /// The control's id, for example `ESXI-80-000005`.
+    pub id: String,
+    /// The name of its first step.
+    pub name: String,
+    /// The baseline that the playbook names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// What was found.
+    pub verdict: ControlVerdict,
+    /// Whether this run changed something for it.
+    #[serde(default)]
+    pub changed: bool,
+    /// It is configured and counts from the next boot on: not what runs now.
+    #[serde(default)]
+    pub pending_reboot: bool,
+    /// Whether what fails is left to a person: esxprep cannot, or was not told enough.
+    #[serde(default)]
+    pub by_hand: bool,
+    /// What was found, what is wanted, why it is not judged, what to do.
+    pub details: Vec<String>,
+    /// Why it is accepted as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<WaiverShown>,
+}
+
+/// Why a control is accepted as it is on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WaiverShown {
+    /// The reason given.
+    pub reason: String,
+    /// The last day of it, `2027-06-30`.
+    pub until: String,
+    /// Whether that day is over: then the waiver counts for nothing any more.
+    pub expired: bool,
 }
 
 /// How a step ended.
@@ -217,7 +281,7 @@ pub enum Status {
 }
 
 /// A change as people see it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ChangeShown {
     /// One line.
     pub summary: String,
@@ -225,6 +289,15 @@ pub struct ChangeShown {
     pub before: String,
     /// Value after.
     pub after: String,
+    /// The commands that make it, secrets left out; none when a person must, or the next boot does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+    /// What only a person can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
+    /// The step that takes it back: what `apply --undo` runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<crate::steps::Undo>,
 }
 
 /// What a run came to on one host.
@@ -240,6 +313,9 @@ pub struct HostResult {
     pub failed: usize,
     /// Steps skipped.
     pub skipped: usize,
+    /// Steps of an `apply` that found what only a person can change.
+    #[serde(default)]
+    pub by_hand: usize,
     /// Reboots done.
     pub reboots: usize,
     /// Commands sent to the host.

@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::events::{EventKind, HostResult};
+use super::controls::Controls;
+use super::events::{ControlVerdict, EventKind, HostResult};
 use super::identify::Identify;
 use super::observe::Coming;
 use super::run::{Context, Mode};
@@ -69,6 +70,10 @@ pub(super) struct HostRun {
     pub(super) registered: IndexMap<String, Value>,
     vars: IndexMap<String, Value>,
     pub(super) waiting: Vec<Waiting>,
+    /// What was found of the playbook's controls.
+    pub(super) controls: Controls,
+    /// Steps that no counter of the result counts.
+    pub(super) uncounted: usize,
     /// Words made by [`HostRun::unique`].
     words: u64,
 }
@@ -91,6 +96,7 @@ pub(super) async fn run_host(ctx: Arc<Context>, host: Host) -> HostOutcome {
         () = ctx.cancel.cancelled() => Err(HostError::Interrupted),
         connected = Session::open(ctx.connector.clone(), host.target.clone(), ctx.options.command_timeout) => connected.map_err(HostError::from),
     };
+    let mut controls = Controls::default();
     let ended = match connected {
         Err(error) => {
             outcome.unreachable = matches!(error, HostError::Transport(_));
@@ -109,12 +115,23 @@ pub(super) async fn run_host(ctx: Arc<Context>, host: Host) -> HostOutcome {
                 run.session.close().await;
                 let cost = run.session.cost();
                 outcome.result = run.result.clone();
+                controls = std::mem::take(&mut run.controls);
                 outcome.result.commands = cost.commands;
                 outcome.result.round_trips = cost.round_trips;
                 ended
             }
         },
     };
+    let why = ended.as_ref().err().map(|error| format!("not judged: the work on this host ended before: {error}"));
+    for control in controls.events(
+        &ctx.playbook,
+        &name,
+        |tags| ctx.options.selected(tags),
+        why.as_deref().unwrap_or_default(),
+        &ctx.today,
+    ) {
+        ctx.emit(EventKind::Control(control));
+    }
     if let Err(error) = ended {
         outcome.failed = true;
         match &error {
@@ -174,6 +191,8 @@ impl HostRun {
             registered: IndexMap::new(),
             vars,
             waiting: Vec::new(),
+            controls: Controls::default(),
+            uncounted: 0,
             words: 0,
         })
     }
@@ -250,6 +269,13 @@ impl HostRun {
             self.reboot_if_asked(None).await?;
         }
         while let Some((def, bound)) = last.pop_front() {
+            // Whoever has to come back for what failed needs the way in.
+            if self.result.failed > 0 && self.ctx.options.mode == Mode::Apply && bound.what.is_ok() {
+                let note = format!("left open: {} steps before failed", self.result.failed);
+                let ended = Ended { verdict: Some(ControlVerdict::NotJudged), ..Ended::skipped(note) };
+                self.ended(def.number, def.kind.name, &bound.name, ended);
+                continue;
+            }
             self.step(def, bound, last.make_contiguous()).await?;
         }
         Ok(())

@@ -55,7 +55,7 @@ fn reads(step: &dyn Step, host: &HostFacts) -> (Vec<Command>, Vec<Command>) {
 
 /// Whether no change is left to be planned.
 fn settled(compared: &Result<Vec<Change>, StepError>) -> bool {
-    compared.as_ref().is_ok_and(|changes| changes.iter().all(|c| c.actions.is_empty() && c.effect.reboot))
+    compared.as_ref().is_ok_and(|changes| changes.iter().all(Change::waits))
 }
 
 impl HostRun {
@@ -77,7 +77,33 @@ impl HostRun {
         self.ctx.artifacts.prepare(&inputs, &self.ctx, &self.host.name).await.map_err(HostError::Stopped)?;
         let reads = self.foresee(None, &coming).await;
         self.observe(reads).await?;
+        self.follow(None, &coming).await?;
         Ok(coming)
+    }
+
+    /// Reads what only the outputs of the first reads tell, of `step` and of those that are coming, together, until
+    /// nothing new is asked for.
+    async fn follow(&mut self, step: Option<&dyn Step>, coming: &[Coming<'_>]) -> Result<(), HostError> {
+        /// A read of a read of a read: no step needs more.
+        const DEEPEST: usize = 4;
+        for _ in 0..DEEPEST {
+            let mut more: Vec<Command> = Vec::new();
+            let selected = coming.iter().filter(|(def, _)| self.ctx.options.selected(&def.tags));
+            let others = selected.filter_map(|(_, bound)| bound.what.as_ref().ok()).map(Box::as_ref);
+            for step in step.into_iter().chain(others) {
+                if reads(step, &self.facts).0.iter().any(|c| self.observed.get(c).is_none()) {
+                    continue;
+                }
+                let artifacts = self.ctx.artifacts.prepared(&step.inputs()).await;
+                let seen = Seen { host: &self.facts, outputs: &self.observed, artifacts: &artifacts };
+                more.extend(step.more_reads(&seen).into_iter().filter(|c| self.observed.get(c).is_none()));
+            }
+            if more.is_empty() {
+                break;
+            }
+            self.observe(more).await?;
+        }
+        Ok(())
     }
 
     /// What `step`, if one is given, and the steps after it will read, as far as it can be told now: up to the next
@@ -217,12 +243,13 @@ impl HostRun {
         coming: &[Coming<'_>],
     ) -> Result<(), HostError> {
         if reads.iter().all(|c| self.observed.get(c).is_some()) {
-            return Ok(());
+            return self.follow(Some(step), &[]).await;
         }
         if !coming.is_empty() {
             reads.extend(self.foresee(Some(step), coming).await);
         }
-        self.observe(reads).await
+        self.observe(reads).await?;
+        self.follow(Some(step), &[]).await
     }
 
     async fn compare(&self, step: &dyn Step) -> Result<Vec<Change>, StepError> {

@@ -175,6 +175,8 @@ pub struct Context {
     pub artifacts: ArtifactStore,
     /// Secrets of the run, for its recording or its replay.
     pub secrets: Arc<SecretBook>,
+    /// The day of the run, UTC, `2027-06-30`: waivers end on one.
+    pub today: String,
     run: String,
     events: mpsc::UnboundedSender<Event>,
     lock_hosts: bool,
@@ -192,7 +194,8 @@ impl Context {
     ) -> Self {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
         let secrets = Arc::default();
-        Self { playbook, options, connector, cancel, artifacts, secrets, run, events, lock_hosts: true }
+        let today = crate::playbook::today();
+        Self { playbook, options, connector, cancel, artifacts, secrets, today, run, events, lock_hosts: true }
     }
 
     /// The same with a book in which the secrets of steps are noted as they are bound.
@@ -361,11 +364,15 @@ fn exit_code(ctx: &Context, outcomes: &[HostOutcome], not_begun: usize) -> u8 {
     if unreachable > 0 && unreachable == outcomes.len() {
         return 4;
     }
-    if not_begun > 0 || outcomes.iter().any(|o| o.failed) {
+    if not_begun > 0 || outcomes.iter().any(|o| o.failed || o.result.failed > 0) {
         return 1;
     }
-    let pending = outcomes.iter().any(|o| o.result.changed > 0);
-    if pending && ctx.options.mode != Mode::Apply { 3 } else { 0 }
+    let pending = |o: &HostOutcome| match ctx.options.mode {
+        // What only a person can change is still to be changed.
+        Mode::Apply => o.result.by_hand > 0,
+        Mode::Check | Mode::Verify => o.result.changed > 0,
+    };
+    if outcomes.iter().any(pending) { 3 } else { 0 }
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::act::Acted;
-use super::events::{ChangeShown, EventKind, Status, StepEvent};
+use super::events::{ChangeShown, ControlVerdict, EventKind, Status, StepEvent};
 use super::host::{HostError, HostRun};
 use super::observe::Coming;
 use super::run::Mode;
 use crate::esxi::{Command, Output, Outputs};
 use crate::playbook::{Bound, StepDef};
-use crate::steps::{Change, Seen, Step};
+use crate::steps::{Action, Change, Seen, Step, StepError};
 
 /// How a step ended, for the report.
 #[derive(Default)]
@@ -20,15 +20,28 @@ pub(super) struct Ended {
     pub seconds: f64,
     pub error: Option<String>,
     pub note: Option<String>,
+    /// What it says of its control; nothing when the step took no part in the run.
+    pub verdict: Option<ControlVerdict>,
+    /// It is configured and counts from the next boot on.
+    pub pending_reboot: bool,
 }
 
 impl Ended {
     pub fn failed(error: String) -> Self {
-        Self { status: Some(Status::Failed), error: Some(error), ..Self::default() }
+        Self {
+            status: Some(Status::Failed),
+            error: Some(error),
+            verdict: Some(ControlVerdict::Fail),
+            ..Self::default()
+        }
     }
 
     pub fn skipped(reason: String) -> Self {
         Self { status: Some(Status::Skipped), note: Some(reason), ..Self::default() }
+    }
+
+    fn judged(self, verdict: ControlVerdict) -> Self {
+        Self { verdict: Some(verdict), ..self }
     }
 }
 
@@ -54,12 +67,39 @@ struct Done {
 struct Failed {
     error: String,
     changes: Vec<Change>,
+    /// Nothing was found out about the step's state: no more than "not judged".
+    unseen: bool,
+}
+
+impl Failed {
+    fn after(error: String, changes: Vec<Change>) -> Self {
+        Self { error, changes, unseen: false }
+    }
+}
+
+/// How a try ended that is no failure.
+enum Tried {
+    Done(Done),
+    /// The step has no meaning on this host, or cannot tell.
+    Aside(ControlVerdict, String),
 }
 
 fn shown(changes: &[Change]) -> Vec<ChangeShown> {
+    let command = |action: &Action| match action {
+        Action::Run(command) => vec![command.shown().to_owned()],
+        Action::Upload { path, .. } => vec![format!("(upload) {path}")],
+        Action::Detached(detached) => detached.commands.iter().map(|c| c.shown().to_owned()).collect(),
+    };
     changes
         .iter()
-        .map(|c| ChangeShown { summary: c.summary.clone(), before: c.before.clone(), after: c.after.clone() })
+        .map(|c| ChangeShown {
+            summary: c.summary.clone(),
+            before: c.before.clone(),
+            after: c.after.clone(),
+            commands: c.actions.iter().flat_map(command).collect(),
+            by_hand: c.by_hand.clone(),
+            undo: c.undo.clone(),
+        })
         .collect()
 }
 
@@ -77,23 +117,23 @@ impl HostRun {
         let resumed = self.resumed(def, &bound);
         let Bound { name, what, expect } = bound;
         let (number, kind) = (def.number, def.kind.name);
-        let left_out = |run: &mut Self, reason: String| {
+        let left_out = |run: &mut Self, reason: String, verdict: Option<ControlVerdict>| {
             run.register(def, Status::Skipped, Value::Null);
-            run.ended(number, kind, &name, Ended::skipped(reason));
+            run.ended(number, kind, &name, Ended { verdict, ..Ended::skipped(reason) });
         };
         if !self.ctx.options.selected(&def.tags) {
-            left_out(self, "left out by tags".to_owned());
+            left_out(self, "left out by tags".to_owned(), None);
             return Ok(());
         }
         let step = match what {
             Ok(step) => step,
             Err(reason) => {
-                left_out(self, reason);
+                left_out(self, reason, Some(ControlVerdict::NotApplicable));
                 return Ok(());
             }
         };
         if let Some(already) = resumed {
-            left_out(self, already);
+            left_out(self, already, Some(ControlVerdict::NotJudged));
             return Ok(());
         }
         self.ctx.interrupted()?;
@@ -103,35 +143,61 @@ impl HostRun {
             return Ok(());
         }
         if self.ctx.options.mode == Mode::Verify && !step.verifiable() {
-            left_out(self, "not judged: reading cannot show whether it was done".to_owned());
+            let reason = "not judged: reading cannot show whether it was done".to_owned();
+            left_out(self, reason, Some(ControlVerdict::NotJudged));
             return Ok(());
         }
+        let waived = self.waived(def);
         // A limit or another try is for the step's own commands.
         let coming = if def.retries > 0 || def.timeout.is_some() { &[] } else { coming };
         let mut tries = def.retries;
         loop {
             self.session.limit_commands(def.timeout);
-            let tried = self.attempt(step.as_ref(), &expect, coming).await;
+            let acts = self.ctx.options.mode == Mode::Apply && waived.is_none();
+            let tried = self.attempt(step.as_ref(), &expect, coming, acts).await;
             self.session.limit_commands(None);
             match tried? {
-                Ok(done) => {
-                    let status = match (done.changes.is_empty() || done.nothing_changed, self.ctx.options.mode) {
-                        (true, _) => Status::Ok,
-                        (false, Mode::Apply) => Status::Changed,
-                        (false, _) => Status::WouldChange,
+                Ok(Tried::Aside(verdict, why)) => {
+                    // A step that is no control asks for nothing where it has no meaning.
+                    match (verdict, def.id.is_some()) {
+                        (ControlVerdict::NotApplicable, false) => {
+                            self.register(def, Status::Ok, Value::Null);
+                            self.ended(number, kind, &name, Ended { note: Some(why), ..Ended::default() });
+                        }
+                        _ => left_out(self, why, Some(verdict)),
+                    }
+                    return Ok(());
+                }
+                Ok(Tried::Done(mut done)) => {
+                    let differs = !done.changes.is_empty() && !(done.nothing_changed && acts);
+                    let status = match (differs, waived) {
+                        (false, _) => Status::Ok,
+                        (true, Some(why)) => {
+                            done.notes.push(why);
+                            Status::Skipped
+                        }
+                        (true, None) if acts && done.changes.iter().any(|c| c.by_hand.is_none()) => Status::Changed,
+                        (true, None) => Status::WouldChange,
                     };
                     self.register(def, status, done.registered);
-                    if done.waits && step.verifiable() && self.ctx.options.mode == Mode::Apply {
+                    let left = |c: &Change| c.by_hand.is_some() || !acts;
+                    let pending_reboot = differs
+                        && (done.waits && acts || done.changes.iter().all(Change::waits))
+                        && !done.changes.iter().any(|c| c.by_hand.is_some());
+                    let fails = differs && (pending_reboot || done.changes.iter().any(left));
+                    if done.waits && step.verifiable() && acts {
                         self.waiting.push(Waiting { step, number, kind, name: name.clone() });
                     }
-                    let changes = if status == Status::Ok { Vec::new() } else { shown(&done.changes) };
-                    let (note, seconds) = (Some(done.notes.join("; ")), started.elapsed().as_secs_f64());
-                    self.ended(
-                        number,
-                        kind,
-                        &name,
-                        Ended { status: Some(status), changes, seconds, note, error: None },
-                    );
+                    let ended = Ended {
+                        status: Some(status),
+                        changes: if differs { shown(&done.changes) } else { Vec::new() },
+                        seconds: started.elapsed().as_secs_f64(),
+                        note: Some(done.notes.join("; ")),
+                        error: None,
+                        verdict: Some(if fails { ControlVerdict::Fail } else { ControlVerdict::Pass }),
+                        pending_reboot,
+                    };
+                    self.ended(number, kind, &name, ended);
                     return Ok(());
                 }
                 Err(failed) if tries > 0 => {
@@ -143,14 +209,18 @@ impl HostRun {
                 }
                 // With nothing made, a step may look at a host on which what it builds on is not there yet.
                 Err(failed) if self.ctx.options.mode == Mode::Check && self.result.changed > 0 => {
-                    left_out(self, format!("cannot be told before the changes above are made: {}", failed.error));
+                    let reason = format!("cannot be told before the changes above are made: {}", failed.error);
+                    left_out(self, reason, Some(ControlVerdict::NotJudged));
                     return Ok(());
                 }
                 Err(failed) => {
                     let seconds = started.elapsed().as_secs_f64();
                     let changes = shown(&failed.changes);
-                    self.ended(number, kind, &name, Ended { changes, seconds, ..Ended::failed(failed.error) });
-                    return Err(HostError::StepFailed);
+                    let verdict = if failed.unseen { ControlVerdict::NotJudged } else { ControlVerdict::Fail };
+                    let ended = Ended { changes, seconds, ..Ended::failed(failed.error).judged(verdict) };
+                    self.ended(number, kind, &name, ended);
+                    // One control in trouble is no reason not to judge the others.
+                    return if def.id.is_some() { Ok(()) } else { Err(HostError::StepFailed) };
                 }
             }
         }
@@ -165,28 +235,48 @@ impl HostRun {
         self.ctx.resumed(&self.host.name, def.number, &bound.name)
     }
 
-    /// One try of a step.
+    /// Why a control is not changed on this host although it may differ.
+    fn waived(&self, def: &StepDef) -> Option<String> {
+        let waiver = super::controls::waiver(&self.ctx.playbook.waivers, def.id.as_deref()?, &self.host.name)?;
+        let valid = !waiver.expired(&self.ctx.today);
+        valid.then(|| format!("waived until {}: {}", waiver.until, waiver.reason))
+    }
+
+    /// One try of a step; `acts`: what differs is changed.
     async fn attempt(
         &mut self,
         step: &dyn Step,
         expect: &[Box<dyn Step>],
         coming: &[Coming<'_>],
-    ) -> Result<Result<Done, Failed>, HostError> {
+        acts: bool,
+    ) -> Result<Result<Tried, Failed>, HostError> {
         let changes = match self.look_ahead(step, coming).await? {
             Ok(changes) => changes,
-            Err(error) => return Ok(Err(Failed { error: error.to_string(), changes: Vec::new() })),
+            Err(error @ StepError::NotApplicable(_)) => {
+                return Ok(Ok(Tried::Aside(ControlVerdict::NotApplicable, error.to_string())));
+            }
+            Err(error @ StepError::NotJudged(_)) => {
+                return Ok(Ok(Tried::Aside(ControlVerdict::NotJudged, error.to_string())));
+            }
+            Err(error) => {
+                // A refusal or an expectation that does not hold has looked; an answer that cannot be read has not.
+                let unseen = matches!(error, StepError::Command { .. } | StepError::Unreadable { .. });
+                return Ok(Err(Failed { error: error.to_string(), changes: Vec::new(), unseen }));
+            }
         };
         let mut done = Done { changes, ..Done::default() };
         let mut ran = Vec::new();
-        if !done.changes.is_empty() && self.ctx.options.mode == Mode::Apply {
+        let makes = done.changes.iter().any(|c| c.by_hand.is_none());
+        if makes && acts {
             match self.make(step, &mut done, &mut ran).await {
                 Ok(()) => {}
-                Err(Acted::Failed(error)) => return Ok(Err(Failed { error, changes: done.changes })),
+                Err(Acted::Failed(error)) => return Ok(Err(Failed::after(error, done.changes))),
                 Err(Acted::Host(error)) => return Err(error),
             }
-        } else if done.changes.iter().any(|c| c.effect.reboot) {
+        } else if self.ctx.options.mode != Mode::Apply && done.changes.iter().any(|c| c.effect.reboot) {
             self.reboot_reasons.push(step.summary());
-            done.notes.push("needs a reboot".to_owned());
+            let waits = done.changes.iter().all(Change::waits);
+            done.notes.push(if waits { "configured, waits for a reboot" } else { "needs a reboot" }.to_owned());
         }
         let artifacts = self.ctx.artifacts.prepared(&step.inputs()).await;
         let seen = Seen { host: &self.facts, outputs: &self.observed, artifacts: &artifacts };
@@ -194,14 +284,11 @@ impl HostRun {
         if self.ctx.options.mode == Mode::Apply || done.changes.is_empty() {
             for check in expect {
                 if let Err(error) = self.look(check.as_ref()).await? {
-                    return Ok(Err(Failed {
-                        error: format!("expected after the step: {error}"),
-                        changes: done.changes,
-                    }));
+                    return Ok(Err(Failed::after(format!("expected after the step: {error}"), done.changes)));
                 }
             }
         }
-        Ok(Ok(done))
+        Ok(Ok(Tried::Done(done)))
     }
 
     /// Acts, then reads again: what still differs is a failure, what only waits for the reboot is not.
@@ -212,7 +299,7 @@ impl HostRun {
         }
         let mut reboot = false;
         let mut any_changed = false;
-        for change in &done.changes {
+        for change in done.changes.iter().filter(|c| c.by_hand.is_none()) {
             let verdict = self.act(step, change, ran).await?;
             reboot |= verdict.reboot || change.effect.reboot;
             done.notes.extend(verdict.note);
@@ -226,14 +313,14 @@ impl HostRun {
         if step.verifiable() && !step.proved_by_reboot() && acts {
             let left =
                 self.look(step).await?.map_err(|e| Acted::Failed(format!("after the change, looking again: {e}")))?;
-            let still: Vec<&Change> = left.iter().filter(|c| !(c.actions.is_empty() && c.effect.reboot)).collect();
+            let still: Vec<&Change> = left.iter().filter(|c| !c.waits() && c.by_hand.is_none()).collect();
             if !still.is_empty() {
                 return Err(Acted::Failed(format!(
                     "the commands ran, but reading again shows that it still differs: {}",
                     differing(still)
                 )));
             }
-            reboot |= !left.is_empty();
+            reboot |= left.iter().any(Change::waits);
         }
         if reboot {
             done.waits = true;
@@ -267,8 +354,17 @@ impl HostRun {
     /// Counts and reports a step's end.
     pub(super) fn ended(&mut self, step: usize, kind: &str, name: &str, ended: Ended) {
         let status = ended.status.unwrap_or(Status::Ok);
+        let id = self.ctx.playbook.steps.get(step.wrapping_sub(1)).and_then(|def| def.id.clone());
+        if let Some(id) = &id {
+            self.controls.ended(id, step, name, &ended);
+        }
+        let left = ended.changes.iter().any(|c| c.by_hand.is_some());
+        let apply = self.ctx.options.mode == Mode::Apply;
+        self.result.by_hand += usize::from(apply && left && status != Status::Skipped);
         let count = match status {
             Status::Ok => &mut self.result.ok,
+            // A finding for a person is counted by itself.
+            Status::WouldChange if apply => &mut self.uncounted,
             Status::Changed | Status::WouldChange => &mut self.result.changed,
             Status::Skipped => &mut self.result.skipped,
             Status::Failed => &mut self.result.failed,
@@ -284,6 +380,8 @@ impl HostRun {
             seconds: ended.seconds,
             error: ended.error,
             note: ended.note.filter(|n| !n.is_empty()),
+            verdict: ended.verdict.filter(|_| id.is_some()),
+            id,
         }));
     }
 }

@@ -142,6 +142,7 @@ impl Happening {
             },
             Self::Playbook(event) => match &event.kind {
                 EventKind::Step(step) => Some(&step.host),
+                EventKind::Control(control) => Some(&control.host),
                 EventKind::HostFinished(result) => Some(&result.host),
                 EventKind::HostConnected { host, .. }
                 | EventKind::HostRebooting { host, .. }

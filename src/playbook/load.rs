@@ -34,7 +34,7 @@ impl Kinds<'static> {
     }
 }
 
-const KEYS: &[&str] = &["name", "esxi", "hosts", "vars", "reboot", "on_running_vms", "steps"];
+const KEYS: &[&str] = &["name", "esxi", "hosts", "vars", "reboot", "on_running_vms", "baseline", "waivers", "steps"];
 
 struct Loader<'a> {
     kinds: &'a Kinds<'a>,
@@ -112,6 +112,8 @@ pub fn load_root(
             [("fail", OnRunningVms::Fail), ("shutdown", OnRunningVms::Shutdown), ("suspend", OnRunningVms::Suspend)];
         choice(n, "on_running_vms", &all, problems)
     });
+    let baseline = get("baseline").and_then(|n| steps::control_id(n, "baseline", problems));
+    let waivers = get("waivers").map(|n| super::waiver::list(n, problems)).unwrap_or_default();
     let no_vars = IndexMap::new();
     let var_nodes = variables(get("vars"), problems).unwrap_or(&no_vars);
     let vars = plain_vars(var_nodes, problems);
@@ -131,6 +133,8 @@ pub fn load_root(
         vars,
         reboot: reboot.unwrap_or_default(),
         on_running_vms: on_running_vms.unwrap_or_default(),
+        baseline,
+        waivers,
         steps: loader.steps,
         expectation: (kinds.find)("assert"),
     };
@@ -232,6 +236,7 @@ impl Loader<'_> {
             number: self.steps.len() + 1,
             kind: written.kind,
             tags,
+            id: written.id,
             register,
             retries: written.retries,
             delay: written.delay,

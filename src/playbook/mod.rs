@@ -14,6 +14,7 @@ mod template;
 mod tests;
 pub(crate) mod typed;
 mod vars;
+mod waiver;
 pub(crate) mod yaml;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub(crate) use scalar::is_template;
 pub use schema::schema;
 pub(crate) use vars::plain_vars;
 pub use vars::{merge_vars, parse_extra};
+pub use waiver::{Waiver, read_waivers, today};
 
 use crate::esxi::{Command, HostFacts};
 use crate::steps::{Kind, Step};
@@ -49,6 +51,10 @@ pub struct Playbook {
     pub reboot: RebootPolicy,
     /// What to do when virtual machines run and the host must be rebooted or enter maintenance mode.
     pub on_running_vms: OnRunningVms,
+    /// The baseline whose controls the steps with an `id` are.
+    pub baseline: Option<String>,
+    /// Controls that are accepted as they are.
+    pub waivers: Vec<Waiver>,
     /// The steps, includes already in place.
     pub steps: Vec<StepDef>,
     /// Asserts are made by this kind.
@@ -87,6 +93,9 @@ pub struct StepDef {
     pub kind: &'static Kind,
     /// Its tags.
     pub tags: Vec<String>,
+    /// The control that it is (part of), for example `ESXI-80-000005`. A control that fails does not end the work on its
+    /// host.
+    pub id: Option<String>,
     /// The name under which its result is kept.
     pub register: Option<String>,
     /// How often it is tried again after a failure.
@@ -173,6 +182,11 @@ impl StepDef {
             Some(limit) => command.timeout(limit),
             None => command,
         }
+    }
+
+    /// The step's name as written, if it has one.
+    pub fn title(&self) -> Option<String> {
+        self.detail.name.as_ref().and_then(|n| n.scalar()).map(|s| s.text.clone())
     }
 
     /// Where the step is written: its file, line and column.

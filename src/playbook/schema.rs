@@ -17,6 +17,8 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
         "description": "Seconds, or a time with a unit: 30s, 5m."});
     let common = json!({
         "name": {"type": "string", "description": "What the step is for; may hold templates."},
+        "id": {"type": "string", "pattern": "^\\S+$",
+            "description": "The control that this step is, or is part of: ESXI-80-000005. A control that fails does not end the work on its host."},
         "when": {"oneOf": [{"type": ["string", "boolean"]}, {"type": "array", "items": {"type": ["string", "boolean"]}}],
             "description": "An expression, without braces; of a list, all must hold."},
         "tags": one_or_more,
@@ -50,6 +52,12 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
     }});
     let mut defs = definitions;
     defs.insert("step".into(), json!({"anyOf": [step, include, {"enum": names}]}));
+    let waiver = json!({"type": "object", "required": ["id", "reason", "until"], "additionalProperties": false, "properties": {
+        "id": {"type": "string", "description": "The control."},
+        "reason": {"type": "string", "minLength": 1, "description": "Why it is accepted as it is."},
+        "until": {"type": "string", "pattern": "^\\d{4}-\\d{2}-\\d{2}$", "description": "The last day on which it is."},
+        "hosts": one_or_more,
+    }});
     let release = json!({"type": ["string", "number"], "description": "A release line such as \"6.5\"."});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -64,6 +72,8 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
             "vars": {"type": "object", "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}},
             "reboot": generator_enum(&["auto", "never"]),
             "on_running_vms": generator_enum(&["fail", "shutdown", "suspend"]),
+            "baseline": {"type": "string", "description": "The baseline whose controls the steps with an `id` are: stig-8.0."},
+            "waivers": {"type": "array", "items": waiver},
             "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},
         },
         "$defs": defs,

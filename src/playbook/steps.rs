@@ -36,7 +36,7 @@ pub struct Detail {
 
 /// Keys that any step may have.
 pub const COMMON: &[&str] =
-    &["name", "when", "tags", "for_each", "loop_var", "retries", "delay", "timeout", "register", "expect"];
+    &["name", "id", "when", "tags", "for_each", "loop_var", "retries", "delay", "timeout", "register", "expect"];
 /// Keys of an include.
 pub const INCLUDE: &[&str] = &["include", "name", "when", "tags", "vars"];
 
@@ -61,6 +61,8 @@ pub struct Written {
     pub detail: Detail,
     /// Its tags.
     pub tags: Vec<String>,
+    /// The control that it is (part of).
+    pub id: Option<String>,
     /// The name of its result.
     pub register: Option<(String, Span)>,
     /// Tries after a failure.
@@ -165,6 +167,7 @@ impl Written {
                 defaults: IndexMap::new(),
             },
             tags: Vec::new(),
+            id: None,
             register: None,
             retries: 0,
             delay: Duration::from_secs(5),
@@ -176,6 +179,7 @@ impl Written {
         let get = |key: &str| map.get(key).map(|e| &e.node);
         self.detail.name = get("name").filter(|n| text_of(n, "name", problems).is_some()).cloned();
         self.detail.conditions = get("when").map(|n| conditions(n, problems)).unwrap_or_default();
+        self.id = get("id").and_then(|n| control_id(n, "id", problems));
         self.tags = get("tags").map(|n| words(n, "tags", problems)).unwrap_or_default();
         if let Some(node) = get("for_each") {
             if node.is_null() {
@@ -250,6 +254,17 @@ impl Written {
             ),
         }
     }
+}
+
+/// The id of a control, as written in its baseline: a name without blanks.
+pub fn control_id(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<String> {
+    let id = text_of(node, key, problems)?;
+    if id.is_empty() || id.contains(|c: char| c.is_whitespace() || c.is_control()) || scalar::is_template(&id) {
+        let problem = Problem::at(&node.span, format!("`{key}` wants the id of a control"), "this is none");
+        problems.push(problem.help("an id is one word, such as ESXI-80-000005; it cannot hold a template"));
+        return None;
+    }
+    Some(id)
 }
 
 /// A text, or a problem.

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::engine::events::{Event, EventKind, HostResult, Status, StepEvent};
+use crate::engine::events::{ControlEvent, Event, EventKind, HostResult, Status, StepEvent};
 
 /// A run as far as its events tell.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(super) struct HostRecord {
     pub since: Option<String>,
     /// With the time at which each ended.
     pub steps: Vec<(String, StepEvent)>,
+    /// What became of its controls.
+    pub controls: Vec<ControlEvent>,
     pub reboots: Vec<Reboot>,
     pub notes: Vec<String>,
     pub error: Option<HostError>,
@@ -80,6 +82,7 @@ impl Collected {
             EventKind::Step(step) => {
                 self.host(&step.host, event).steps.push((event.time.clone(), step.clone()));
             }
+            EventKind::Control(control) => self.host(&control.host, event).controls.push(control.clone()),
             EventKind::HostRebooting { host, reasons } => self.host(host, event).reboots.push(Reboot {
                 from: event.time.clone(),
                 to: None,

@@ -46,11 +46,13 @@ fn step(host: &str, number: usize, kind: &str, name: &str, status: Status) -> St
         seconds: 0.2,
         error: None,
         note: None,
+        id: None,
+        verdict: None,
     }
 }
 
 fn change(summary: &str, before: &str, after: &str) -> ChangeShown {
-    ChangeShown { summary: summary.into(), before: before.into(), after: after.into() }
+    ChangeShown { summary: summary.into(), before: before.into(), after: after.into(), ..ChangeShown::default() }
 }
 
 fn finished(host: &str, counts: [usize; 5], commands: u64, round_trips: u64, seconds: f64) -> EventKind {
@@ -61,6 +63,7 @@ fn finished(host: &str, counts: [usize; 5], commands: u64, round_trips: u64, sec
         changed,
         failed,
         skipped,
+        by_hand: 0,
         reboots,
         commands,
         round_trips,

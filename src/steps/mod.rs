@@ -1,5 +1,6 @@
 //! Kinds of step. Each answers which commands' output it needs and what differs; it does no I/O.
 
+pub mod accept;
 pub mod acceptance;
 pub mod account;
 pub mod assert;

@@ -30,8 +30,15 @@ pub trait Step: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Reads that only the output of others tells (one for each port group, say). Asked with what was read so far, until
+    /// it names nothing that was not read; those of all steps are one round trip. None while something is missing.
+    fn more_reads(&self, _seen: &Seen<'_>) -> Vec<Command> {
+        Vec::new()
+    }
+
     /// What differs from the desired state. Empty: nothing to do. Called again after the changes: then it must
-    /// be empty but for changes that only wait for a reboot (no actions, `effect.reboot`).
+    /// be empty but for changes that only wait for a reboot (no actions, `effect.reboot`) and what only a person can
+    /// change ([`Change::by_hand`]).
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError>;
 
     /// Judges what one of this step's own actions printed. The default: any failure the text shows is one.
@@ -146,6 +153,50 @@ pub struct Change {
     pub cleanup: Vec<Command>,
     /// What it does to the session and the host.
     pub effect: Effect,
+    /// A finding that esxprep does not remove, and what a person must do. Such a change has no actions.
+    pub by_hand: Option<String>,
+    /// What brings the value before back; `None`: nothing that esxprep knows of.
+    pub undo: Option<Undo>,
+}
+
+impl Change {
+    /// A finding that only a person can remove: what it is, the value now, the value wanted, what to do.
+    pub fn finding(
+        summary: impl Into<String>,
+        before: impl Into<String>,
+        after: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            summary: summary.into(),
+            before: before.into(),
+            after: after.into(),
+            by_hand: Some(advice.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is made already and only waits for the next boot.
+    pub fn waits(&self) -> bool {
+        self.actions.is_empty() && self.effect.reboot
+    }
+}
+
+/// A step that brings an earlier state back: it goes through the same engine as any other, so it is compared, made and
+/// verified like one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Undo {
+    /// The kind of step.
+    pub kind: String,
+    /// Its arguments. Never a secret: this is kept in the journal.
+    pub args: serde_json::Value,
+}
+
+impl Undo {
+    /// A step of this kind with these arguments.
+    pub fn step(kind: &str, args: serde_json::Value) -> Option<Self> {
+        Some(Self { kind: kind.to_owned(), args })
+    }
 }
 
 /// One thing that the engine does on the host.
@@ -254,6 +305,12 @@ pub enum StepError {
     /// An expectation does not hold.
     #[error("{0}")]
     Unmet(String),
+    /// What the step asks for has no meaning on this host (an older release, no such hardware); the reason.
+    #[error("not applicable: {0}")]
+    NotApplicable(String),
+    /// What was read does not tell, and neither would anything else that can be read; what a person must do.
+    #[error("not judged: {0}")]
+    NotJudged(String),
 }
 
 impl StepError {

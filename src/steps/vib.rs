@@ -199,8 +199,8 @@ impl Vib {
             before,
             after: "absent".into(),
             actions: if waits { Vec::new() } else { vec![Action::Run(command)] },
-            cleanup: Vec::new(),
             effect: Effect { reboot: waits, maintenance: self.0.maintenance == Some(true), ..Effect::default() },
+            ..Change::default()
         }]
     }
 

@@ -33,6 +33,8 @@ fn step(host: &str, number: usize, name: &str, status: Status) -> EventKind {
         seconds: 0.5,
         error: None,
         note: None,
+        id: None,
+        verdict: None,
     })
 }
 
