@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::hosts::{Failure, HostArgs, Simulated};
@@ -25,7 +25,8 @@ use crate::transport::{Connector, Connectors};
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// The playbook.
-    playbook: PathBuf,
+    #[arg(required_unless_present = "undo")]
+    playbook: Option<PathBuf>,
     #[command(flatten)]
     hosts: HostArgs,
     /// Show before → after of every change.
@@ -52,6 +53,9 @@ pub struct RunArgs {
     /// Leave out steps that an earlier run ended well: its id, the beginning of it, or `last`.
     #[arg(long, value_name = "RUN")]
     resume: Option<String>,
+    /// More waivers: a file with a list of `id`, `reason`, `until`, and perhaps `hosts`.
+    #[arg(long, value_name = "FILE")]
+    waivers: Vec<PathBuf>,
     #[command(flatten)]
     record: RecordArgs,
     /// human, json, junit[=FILE] or html[=FILE]; comma-separated, at most one without a file.
@@ -70,6 +74,10 @@ pub struct RunArgs {
 pub struct ApplyArgs {
     #[command(flatten)]
     run: RunArgs,
+    /// Take an earlier run back: bring every value that it changed back to what it was before. Its id, the beginning of
+    /// it, or `last`.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["playbook", "resume"])]
+    undo: Option<String>,
     /// Change nothing; say what would be changed (exit code 3 if anything).
     #[arg(long)]
     check: bool,
@@ -98,15 +106,15 @@ pub fn apply(args: ApplyArgs) -> ExitCode {
     options.no_reboot = args.no_reboot;
     options.reboot_timeout = args.reboot_timeout;
     options.allow_unsaved = args.allow_unsaved;
-    run(args.run, options)
+    run(args.run, args.undo, options)
 }
 
 /// Runs `verify`.
 pub fn verify(args: VerifyArgs) -> ExitCode {
-    run(args.run, RunOptions::new(Mode::Verify, crate::engine::cache_dir()))
+    run(args.run, None, RunOptions::new(Mode::Verify, crate::engine::cache_dir()))
 }
 
-fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {
+fn run(args: RunArgs, undo: Option<String>, mut options: RunOptions) -> ExitCode {
     options.forks = usize::from(args.forks);
     options.serial = args.serial;
     options.max_failures = args.max_failures;
@@ -118,14 +126,14 @@ fn run(args: RunArgs, mut options: RunOptions) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return super::fail(&error),
     };
-    match runtime.block_on(checked(args, options)) {
+    match runtime.block_on(checked(args, undo, options)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.show(),
     }
 }
 
 /// Everything that can be wrong is found before any host is touched; then the run.
-async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> {
+async fn checked(args: RunArgs, undo: Option<String>, mut options: RunOptions) -> Result<u8, Failure> {
     args.record.check()?;
     options.extra_vars = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
     let mut inventory = args.hosts.inventory(&[])?;
@@ -134,7 +142,14 @@ async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> 
     if args.hosts.sim.is_some() {
         known.insert(crate::sim::sample::VARIABLE.to_owned());
     }
-    let playbook = Playbook::load(&args.playbook, &known).map_err(Failure::Problems)?;
+    let mut playbook = match (&args.playbook, &undo) {
+        (_, Some(run)) => taking_back(run)?,
+        (Some(path), None) => Playbook::load(path, &known).map_err(Failure::Problems)?,
+        (None, None) => return Err(Failure::Text("no playbook; give one, or `--undo RUN`".into())),
+    };
+    for file in &args.waivers {
+        playbook.waivers.extend(crate::playbook::read_waivers(file).map_err(Failure::Problems)?);
+    }
     if let Some(run) = &args.resume {
         let recorded = Journal::load(run).map_err(|e| Failure::Text(e.to_string()))?;
         options.resumed = recorded.done().into_iter().map(|(host, done)| (host, done.steps)).collect();
@@ -153,6 +168,25 @@ async fn checked(args: RunArgs, mut options: RunOptions) -> Result<u8, Failure> 
     let code = journalled(&args, options, playbook, selected).await;
     sim.stop().await;
     code
+}
+
+/// The playbook that takes a run back.
+fn taking_back(run: &str) -> Result<Playbook, Failure> {
+    let recorded = Journal::load(run).map_err(|e| Failure::Text(e.to_string()))?;
+    let plan = crate::engine::undo::plan(&recorded);
+    for left in &plan.left {
+        eprintln!("warning: esxprep cannot take this back: {left}");
+    }
+    if plan.steps == 0 {
+        let run = &recorded.meta.run;
+        return Err(Failure::Text(format!(
+            "run {run} changed nothing that can be taken back; `esxprep log {run}` shows it"
+        )));
+    }
+    let path = PathBuf::from(format!("undo-{}.yml", recorded.meta.run));
+    let mut playbook = Playbook::from_text(&path, &plan.playbook, &BTreeSet::new()).map_err(Failure::Problems)?;
+    playbook.hosts = plan.hosts.into_iter().collect();
+    Ok(playbook)
 }
 
 async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hosts: Vec<Host>) -> Result<u8, Failure> {
@@ -176,11 +210,13 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
     let recording = recording(args, &connector, &playbook, &options, &hosts, &run);
     let connector = recording.as_ref().map_or(connector, |r| r.connector());
     let book = recording.as_ref().map(|r| r.book.clone()).unwrap_or_default();
+    let (keeps, kept) = watch::channel(0);
     let ctx = Context::new(playbook, options, connector, cancel.clone(), run, events).with_secrets(book);
+    let ctx = ctx.with_journal(kept);
     let ctx = Arc::new(ctx);
     let human = !args.output.iter().any(|o| o.on_stdout() && *o != OutputKind::Human);
     let watch = tokio::spawn(interrupts(cancel, ctx.clone(), recording.clone(), human));
-    let reporting = tokio::spawn(report_events(received, reporter, journal));
+    let reporting = tokio::spawn(report_events(received, reporter, journal, keeps));
     let outcome = crate::engine::run(ctx.clone(), hosts).await;
     let artifacts = ctx.artifacts.recordable().await;
     watch.abort();
@@ -235,6 +271,7 @@ async fn report_events(
     mut received: mpsc::UnboundedReceiver<Event>,
     mut reporter: Box<dyn Reporter>,
     mut journal: Journal,
+    keeps: watch::Sender<u64>,
 ) -> Journal {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let mut told = false;
@@ -248,6 +285,7 @@ async fn report_events(
                         told = true;
                         eprintln!("warning: the journal cannot be written: {error}");
                     }
+                    keeps.send_modify(|kept| *kept += 1);
                     reporter.event(&event);
                 }
                 None => break,

@@ -141,9 +141,9 @@ mod tests {
 
     fn book() -> Playbook {
         let text = "baseline: b\nwaivers: [{id: B, reason: r, until: 2027-06-30}]\nsteps:\n\
-                    - {name: one, id: A, maintenance: {state: disabled}}\n\
-                    - {name: two, id: A, maintenance: {state: disabled}}\n\
-                    - {name: three, id: B, tags: x, maintenance: {state: disabled}}\n";
+                    - {name: one, id: A, maintenance: {enabled: false}}\n\
+                    - {name: two, id: A, maintenance: {enabled: false}}\n\
+                    - {name: three, id: B, tags: x, maintenance: {enabled: false}}\n";
         Playbook::from_text(Path::new("b.yml"), text, &BTreeSet::new()).unwrap()
     }
 

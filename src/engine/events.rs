@@ -127,6 +127,20 @@ pub enum EventKind {
         /// Address and port.
         address: String,
     },
+    /// A step is about to change the host: what is there before, and how to bring it back. It is in the journal before
+    /// the first command is sent, so a run that is killed can be taken back as well.
+    Making {
+        /// Host.
+        host: String,
+        /// Number of the step in the playbook.
+        step: usize,
+        /// Kind of step.
+        kind: String,
+        /// Name of the step.
+        name: String,
+        /// What will be changed.
+        changes: Vec<ChangeShown>,
+    },
     /// Where a host is between step events.
     Phase {
         /// Host.
@@ -168,6 +182,7 @@ impl EventKind {
             | Self::HostBack { host, .. }
             | Self::HostConnecting { host, .. }
             | Self::Phase { host, .. }
+            | Self::Making { host, .. }
             | Self::HostFailed { host, .. }
             | Self::Note { host: Some(host), .. } => *host = name(host),
             Self::Step(step) => step.host = name(&step.host),
@@ -295,7 +310,7 @@ pub struct ChangeShown {
     /// What only a person can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<String>,
-    /// The step that takes it back: what `apply --undo` runs.
+    /// The step that takes it back, in the event `making`: what `apply --undo` runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<crate::steps::Undo>,
 }

@@ -16,6 +16,7 @@ pub mod replay;
 pub mod run;
 mod session;
 mod step;
+pub mod undo;
 
 pub use replay::{Replayed, hosts_of, replayed};
 pub use run::{Batch, Context, Mode, Resumed, RunOptions, RunOutcome, run};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -179,6 +179,8 @@ pub struct Context {
     pub today: String,
     run: String,
     events: mpsc::UnboundedSender<Event>,
+    sent: AtomicU64,
+    kept: Option<watch::Receiver<u64>>,
     lock_hosts: bool,
 }
 
@@ -195,7 +197,26 @@ impl Context {
         let artifacts = ArtifactStore::new(&playbook.path, options.cache.clone());
         let secrets = Arc::default();
         let today = crate::playbook::today();
-        Self { playbook, options, connector, cancel, artifacts, secrets, today, run, events, lock_hosts: true }
+        Self {
+            playbook,
+            options,
+            connector,
+            cancel,
+            artifacts,
+            secrets,
+            today,
+            run,
+            events,
+            sent: AtomicU64::new(0),
+            kept: None,
+            lock_hosts: true,
+        }
+    }
+
+    /// The same with a journal that says how many events it holds: [`Context::journalled`] waits for it.
+    pub fn with_journal(mut self, kept: watch::Receiver<u64>) -> Self {
+        self.kept = Some(kept);
+        self
     }
 
     /// The same with a book in which the secrets of steps are noted as they are bound.
@@ -206,7 +227,18 @@ impl Context {
 
     /// Sends an event. Nobody listening any more is no reason to stop a change.
     pub fn emit(&self, kind: EventKind) {
-        let _ = self.events.send(Event::now(&self.run, kind));
+        if self.events.send(Event::now(&self.run, kind)).is_ok() {
+            self.sent.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until all that was emitted so far is in the journal, if one is kept. A journal that ended does not hold
+    /// a change up.
+    pub(super) async fn journalled(&self) {
+        let sent = self.sent.load(Ordering::SeqCst);
+        if let Some(kept) = &self.kept {
+            let _ = kept.clone().wait_for(|kept| *kept >= sent).await;
+        }
     }
 
     /// The same for a replayed run: inputs come from the recording and never from the network, and no host is locked,

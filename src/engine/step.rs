@@ -77,6 +77,15 @@ impl Failed {
     }
 }
 
+/// Whose try it is.
+struct About<'a> {
+    number: usize,
+    kind: &'a str,
+    name: &'a str,
+    /// What differs is changed.
+    acts: bool,
+}
+
 /// How a try ended that is no failure.
 enum Tried {
     Done(Done),
@@ -98,7 +107,7 @@ fn shown(changes: &[Change]) -> Vec<ChangeShown> {
             after: c.after.clone(),
             commands: c.actions.iter().flat_map(command).collect(),
             by_hand: c.by_hand.clone(),
-            undo: c.undo.clone(),
+            undo: None,
         })
         .collect()
 }
@@ -154,7 +163,8 @@ impl HostRun {
         loop {
             self.session.limit_commands(def.timeout);
             let acts = self.ctx.options.mode == Mode::Apply && waived.is_none();
-            let tried = self.attempt(step.as_ref(), &expect, coming, acts).await;
+            let about = About { number, kind, name: &name, acts };
+            let tried = self.attempt(step.as_ref(), &expect, coming, &about).await;
             self.session.limit_commands(None);
             match tried? {
                 Ok(Tried::Aside(verdict, why)) => {
@@ -242,13 +252,13 @@ impl HostRun {
         valid.then(|| format!("waived until {}: {}", waiver.until, waiver.reason))
     }
 
-    /// One try of a step; `acts`: what differs is changed.
+    /// One try of a step.
     async fn attempt(
         &mut self,
         step: &dyn Step,
         expect: &[Box<dyn Step>],
         coming: &[Coming<'_>],
-        acts: bool,
+        about: &About<'_>,
     ) -> Result<Result<Tried, Failed>, HostError> {
         let changes = match self.look_ahead(step, coming).await? {
             Ok(changes) => changes,
@@ -267,7 +277,8 @@ impl HostRun {
         let mut done = Done { changes, ..Done::default() };
         let mut ran = Vec::new();
         let makes = done.changes.iter().any(|c| c.by_hand.is_none());
-        if makes && acts {
+        if makes && about.acts {
+            self.announce(about, &done.changes).await;
             match self.make(step, &mut done, &mut ran).await {
                 Ok(()) => {}
                 Err(Acted::Failed(error)) => return Ok(Err(Failed::after(error, done.changes))),
@@ -289,6 +300,24 @@ impl HostRun {
             }
         }
         Ok(Ok(Tried::Done(done)))
+    }
+
+    /// Says what will be changed and what takes it back, before anything is.
+    async fn announce(&self, about: &About<'_>, changes: &[Change]) {
+        let made: Vec<Change> = changes.iter().filter(|c| !c.actions.is_empty()).cloned().collect();
+        if made.is_empty() {
+            return;
+        }
+        let undo = made.iter().map(|c| c.undo.clone());
+        let changes = shown(&made).into_iter().zip(undo).map(|(shown, undo)| ChangeShown { undo, ..shown }).collect();
+        self.ctx.emit(EventKind::Making {
+            host: self.host.name.clone(),
+            step: about.number,
+            kind: about.kind.to_owned(),
+            name: about.name.to_owned(),
+            changes,
+        });
+        self.ctx.journalled().await;
     }
 
     /// Acts, then reads again: what still differs is a failure, what only waits for the reboot is not.

@@ -149,6 +149,7 @@ impl Happening {
                 | EventKind::HostBack { host, .. }
                 | EventKind::HostConnecting { host, .. }
                 | EventKind::Phase { host, .. }
+                | EventKind::Making { host, .. }
                 | EventKind::HostFailed { host, .. } => Some(host),
                 EventKind::Note { host, .. } => host.as_deref(),
                 EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => None,

@@ -99,7 +99,7 @@ impl Bars {
             EventKind::HostFinished(result) => self.end(&result.host),
             EventKind::HostFailed { host, .. } => self.end(host),
             EventKind::RunFinished { .. } => self.clear(),
-            EventKind::Note { .. } | EventKind::Control(_) => {}
+            EventKind::Note { .. } | EventKind::Control(_) | EventKind::Making { .. } => {}
         }
     }
 

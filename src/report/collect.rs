@@ -101,7 +101,7 @@ impl Collected {
             }
             EventKind::Note { host: Some(host), text } => self.host(host, event).notes.push(text.clone()),
             EventKind::Note { host: None, text } => self.notes.push(text.clone()),
-            EventKind::Phase { host, .. } => {
+            EventKind::Phase { host, .. } | EventKind::Making { host, .. } => {
                 self.host(host, event);
             }
             EventKind::RunFinished { seconds, .. } => self.seconds = Some(*seconds),

@@ -51,7 +51,7 @@ impl Lines {
                 self.line(host, "connected", Style::new(), &format!("ESXi {} build {build}", one_line(version)))
             }
             EventKind::Step(step) => self.step(step),
-            EventKind::Control(_) => String::new(),
+            EventKind::Control(_) | EventKind::Making { .. } => String::new(),
             EventKind::HostRebooting { host, reasons } => {
                 let reasons: Vec<_> = reasons.iter().map(|r| one_line(r)).collect();
                 let why = if reasons.is_empty() { String::new() } else { format!("for {}", reasons.join(", ")) };

@@ -49,7 +49,7 @@ pub struct RunMeta {
 }
 
 impl RunMeta {
-    pub(super) fn new(run: String, new: &NewRun) -> Self {
+    pub(in crate::engine) fn new(run: String, new: &NewRun) -> Self {
         Self {
             run,
             name: new.name.clone(),
