@@ -24,9 +24,6 @@ use crate::transport::{Connector, Connectors};
 /// Arguments that `apply` and `verify` share.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// The playbook.
-    #[arg(required_unless_present = "undo")]
-    playbook: Option<PathBuf>,
     #[command(flatten)]
     hosts: HostArgs,
     /// Show before → after of every change.
@@ -72,6 +69,9 @@ pub struct RunArgs {
 /// `esxprep apply`.
 #[derive(Debug, Clone, Args)]
 pub struct ApplyArgs {
+    /// The playbook.
+    #[arg(required_unless_present = "undo")]
+    playbook: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
     /// Take an earlier run back: bring every value that it changed back to what it was before. Its id, the beginning of
@@ -95,8 +95,18 @@ pub struct ApplyArgs {
 /// `esxprep verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArgs {
+    /// The playbook.
+    playbook: PathBuf,
     #[command(flatten)]
     run: RunArgs,
+}
+
+/// What hosts are to be.
+enum Wanted {
+    /// As a playbook says.
+    Playbook(PathBuf),
+    /// As they were before a run.
+    Undo(String),
 }
 
 /// Runs `apply`.
@@ -106,15 +116,19 @@ pub fn apply(args: ApplyArgs) -> ExitCode {
     options.no_reboot = args.no_reboot;
     options.reboot_timeout = args.reboot_timeout;
     options.allow_unsaved = args.allow_unsaved;
-    run(args.run, args.undo, options)
+    let what = match (args.undo, args.playbook) {
+        (Some(run), _) => Wanted::Undo(run),
+        (None, playbook) => Wanted::Playbook(playbook.unwrap_or_default()),
+    };
+    run(args.run, what, options)
 }
 
 /// Runs `verify`.
 pub fn verify(args: VerifyArgs) -> ExitCode {
-    run(args.run, None, RunOptions::new(Mode::Verify, crate::engine::cache_dir()))
+    run(args.run, Wanted::Playbook(args.playbook), RunOptions::new(Mode::Verify, crate::engine::cache_dir()))
 }
 
-fn run(args: RunArgs, undo: Option<String>, mut options: RunOptions) -> ExitCode {
+fn run(args: RunArgs, what: Wanted, mut options: RunOptions) -> ExitCode {
     options.forks = usize::from(args.forks);
     options.serial = args.serial;
     options.max_failures = args.max_failures;
@@ -126,14 +140,14 @@ fn run(args: RunArgs, undo: Option<String>, mut options: RunOptions) -> ExitCode
         Ok(runtime) => runtime,
         Err(error) => return super::fail(&error),
     };
-    match runtime.block_on(checked(args, undo, options)) {
+    match runtime.block_on(checked(args, what, options)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.show(),
     }
 }
 
 /// Everything that can be wrong is found before any host is touched; then the run.
-async fn checked(args: RunArgs, undo: Option<String>, mut options: RunOptions) -> Result<u8, Failure> {
+async fn checked(args: RunArgs, what: Wanted, mut options: RunOptions) -> Result<u8, Failure> {
     args.record.check()?;
     options.extra_vars = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
     let mut inventory = args.hosts.inventory(&[])?;
@@ -142,10 +156,9 @@ async fn checked(args: RunArgs, undo: Option<String>, mut options: RunOptions) -
     if args.hosts.sim.is_some() {
         known.insert(crate::sim::sample::VARIABLE.to_owned());
     }
-    let mut playbook = match (&args.playbook, &undo) {
-        (_, Some(run)) => taking_back(run)?,
-        (Some(path), None) => Playbook::load(path, &known).map_err(Failure::Problems)?,
-        (None, None) => return Err(Failure::Text("no playbook; give one, or `--undo RUN`".into())),
+    let mut playbook = match &what {
+        Wanted::Undo(run) => taking_back(run)?,
+        Wanted::Playbook(path) => Playbook::load(path, &known).map_err(Failure::Problems)?,
     };
     for file in &args.waivers {
         playbook.waivers.extend(crate::playbook::read_waivers(file).map_err(Failure::Problems)?);
