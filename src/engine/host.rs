@@ -270,7 +270,7 @@ impl HostRun {
         }
         while let Some((def, bound)) = last.pop_front() {
             // Whoever has to come back for what failed needs the way in.
-            if self.result.failed > 0 && self.ctx.options.mode == Mode::Apply && bound.what.is_ok() {
+            if self.result.failed > 0 && self.ctx.options.mode == Mode::Apply && bound.what.is_ok() && bound.fix {
                 let note = format!("left open: {} steps before failed", self.result.failed);
                 let ended = Ended { verdict: Some(ControlVerdict::NotJudged), ..Ended::skipped(note) };
                 self.ended(def.number, def.kind.name, &bound.name, ended);

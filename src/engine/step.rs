@@ -84,6 +84,8 @@ struct About<'a> {
     name: &'a str,
     /// What differs is changed.
     acts: bool,
+    /// What differs is to be changed, now or by another run; if not, it is a finding.
+    fix: bool,
 }
 
 /// How a try ended that is no failure.
@@ -124,7 +126,7 @@ impl HostRun {
     pub(super) async fn step(&mut self, def: &StepDef, bound: Bound, coming: &[Coming<'_>]) -> Result<(), HostError> {
         let started = Instant::now();
         let resumed = self.resumed(def, &bound);
-        let Bound { name, what, expect } = bound;
+        let Bound { name, what, expect, fix } = bound;
         let (number, kind) = (def.number, def.kind.name);
         let left_out = |run: &mut Self, reason: String, verdict: Option<ControlVerdict>| {
             run.register(def, Status::Skipped, Value::Null);
@@ -162,8 +164,8 @@ impl HostRun {
         let mut tries = def.retries;
         loop {
             self.session.limit_commands(def.timeout);
-            let acts = self.ctx.options.mode == Mode::Apply && waived.is_none();
-            let about = About { number, kind, name: &name, acts };
+            let acts = self.ctx.options.mode == Mode::Apply && waived.is_none() && fix;
+            let about = About { number, kind, name: &name, acts, fix };
             let tried = self.attempt(step.as_ref(), &expect, coming, &about).await;
             self.session.limit_commands(None);
             match tried? {
@@ -275,6 +277,13 @@ impl HostRun {
             }
         };
         let mut done = Done { changes, ..Done::default() };
+        if !about.fix {
+            for change in done.changes.iter_mut().filter(|c| c.by_hand.is_none()) {
+                change.actions.clear();
+                change.effect.reboot = false;
+                change.by_hand = Some("left as it is, since the step's `fix` is false".to_owned());
+            }
+        }
         let mut ran = Vec::new();
         let makes = done.changes.iter().any(|c| c.by_hand.is_none());
         if makes && about.acts {

@@ -134,7 +134,12 @@ fn skipped(step: &StepDef, resolver: &mut Resolver<'_>, why: String) -> Bound {
     let raw = step.detail.name.as_ref().and_then(|n| n.scalar()).map(|s| s.text.clone());
     // The name of a step that does not run may use what only a step that runs would have.
     let name = step.detail.name.as_ref().and_then(|n| title(n, resolver).ok());
-    Bound { name: name.or(raw).unwrap_or_else(|| step.kind.name.to_owned()), what: Err(why), expect: Vec::new() }
+    Bound {
+        name: name.or(raw).unwrap_or_else(|| step.kind.name.to_owned()),
+        what: Err(why),
+        expect: Vec::new(),
+        fix: true,
+    }
 }
 
 fn title(node: &Node, resolver: &mut Resolver<'_>) -> Result<String, Vec<Problem>> {
@@ -146,6 +151,20 @@ fn title(node: &Node, resolver: &mut Resolver<'_>) -> Result<String, Vec<Problem
         Value::String(text) => Ok(text),
         other => Ok(other.to_string()),
     }
+}
+
+/// Whether a step changes what differs.
+fn fixes(node: &Node, resolver: &mut Resolver<'_>) -> Result<bool, Vec<Problem>> {
+    let text = node.scalar().map(|s| s.text.as_str()).unwrap_or_default();
+    if !is_template(text) {
+        return Ok(boolean(text).unwrap_or(true));
+    }
+    let value = resolver.render(text).map_err(|f| vec![at_place(node, f)])?;
+    let word = value.as_str().and_then(boolean).or_else(|| value.as_bool());
+    word.ok_or_else(|| {
+        let shown = super::problem_text(&value.to_string());
+        vec![Problem::at(&node.span, "`fix` wants true or false", format!("this is {shown}"))]
+    })
 }
 
 /// Tells the items of a loop apart where the step's name does not.
@@ -259,8 +278,17 @@ fn one(
         },
         None => None,
     };
+    let fix = match detail.fix.as_ref().map(|node| fixes(node, resolver)) {
+        None => true,
+        Some(Ok(fix)) => fix,
+        Some(Err(mut found)) => {
+            problems.append(&mut found);
+            true
+        }
+    };
     match made {
         Some(made) if problems.is_empty() => Ok(Bound {
+            fix,
             name: name.unwrap_or_else(|| made.summary()),
             what: Ok(made),
             expect: expect.into_iter().flatten().collect(),

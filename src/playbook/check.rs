@@ -208,7 +208,7 @@ impl Checker<'_> {
             Some(node) => templates(node, &mut |node, text| look(node, text, false, false)),
             None => {}
         }
-        for node in detail.name.iter().chain([&detail.args]).chain(&detail.expect) {
+        for node in detail.name.iter().chain(&detail.fix).chain([&detail.args]).chain(&detail.expect) {
             templates(node, &mut |node, text| look(node, text, false, looping));
         }
         for node in [&detail.args].into_iter().chain(&detail.expect) {

@@ -132,6 +132,8 @@ pub struct Bound {
     pub what: Result<Box<dyn Step>, String>,
     /// What must hold after the step.
     pub expect: Vec<Box<dyn Step>>,
+    /// Whether what differs is changed; otherwise it is judged only.
+    pub fix: bool,
 }
 
 impl Playbook {

@@ -19,6 +19,8 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
         "name": {"type": "string", "description": "What the step is for; may hold templates."},
         "id": {"type": "string", "pattern": "^\\S+$",
             "description": "The control that this step is, or is part of: ESXI-80-000005. A control that fails does not end the work on its host."},
+        "fix": {"type": ["boolean", "string"], "default": true,
+            "description": "Whether what differs is changed. With false it is judged only, and what differs is a finding."},
         "when": {"oneOf": [{"type": ["string", "boolean"]}, {"type": "array", "items": {"type": ["string", "boolean"]}}],
             "description": "An expression, without braces; of a list, all must hold."},
         "tags": one_or_more,

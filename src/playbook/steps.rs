@@ -20,6 +20,8 @@ pub struct Detail {
     pub args: Node,
     /// The step's name.
     pub name: Option<Node>,
+    /// Whether what differs is changed: true, false or a template.
+    pub fix: Option<Node>,
     /// Conditions, those of includes first. All must hold.
     pub conditions: Vec<Node>,
     /// What to loop over.
@@ -36,7 +38,7 @@ pub struct Detail {
 
 /// Keys that any step may have.
 pub const COMMON: &[&str] =
-    &["name", "id", "when", "tags", "for_each", "loop_var", "retries", "delay", "timeout", "register", "expect"];
+    &["name", "id", "fix", "when", "tags", "for_each", "loop_var", "retries", "delay", "timeout", "register", "expect"];
 /// Keys of an include.
 pub const INCLUDE: &[&str] = &["include", "name", "when", "tags", "vars"];
 
@@ -159,6 +161,7 @@ impl Written {
                 key,
                 args,
                 name: None,
+                fix: None,
                 conditions: Vec::new(),
                 for_each: None,
                 loop_var: "item".into(),
@@ -178,6 +181,15 @@ impl Written {
     fn common(&mut self, map: &IndexMap<String, Entry>, problems: &mut Vec<Problem>) {
         let get = |key: &str| map.get(key).map(|e| &e.node);
         self.detail.name = get("name").filter(|n| text_of(n, "name", problems).is_some()).cloned();
+        self.detail.fix = get("fix").cloned();
+        if let Some(node) = &self.detail.fix {
+            let text = node.scalar().map(|s| s.text.as_str()).unwrap_or_default();
+            if scalar::boolean(text).is_none() && !scalar::is_template(text) {
+                let problem =
+                    Problem::at(&node.span, "`fix` wants true or false", format!("this is {}", node.describe()));
+                problems.push(problem.help("or a template that gives one: `\"{{ close_ssh }}\"`"));
+            }
+        }
         self.detail.conditions = get("when").map(|n| conditions(n, problems)).unwrap_or_default();
         self.id = get("id").and_then(|n| control_id(n, "id", problems));
         self.tags = get("tags").map(|n| words(n, "tags", problems)).unwrap_or_default();
