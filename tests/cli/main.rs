@@ -1,6 +1,7 @@
 //! The product through its front door only: the built binary, real SSH, simulated hosts.
 
 mod common;
+mod controls;
 mod docs;
 mod failures;
 mod fixtures;
