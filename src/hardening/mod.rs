@@ -4,6 +4,8 @@
 pub mod compare;
 pub mod coverage;
 pub mod desired;
+#[cfg(test)]
+mod playbook_tests;
 pub mod show;
 #[cfg(test)]
 mod tests;

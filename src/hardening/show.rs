@@ -129,3 +129,16 @@ pub fn differences(d: &Comparison) -> String {
     }
     out
 }
+
+/// The id or concept that is most like a misspelt one.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let of = |c: &'static Control| [c.id.as_str(), c.concept.as_str()];
+    let wanted = name.to_lowercase();
+    all()
+        .flat_map(|b| &b.controls)
+        .flat_map(of)
+        .map(|known| (strsim::damerau_levenshtein(&wanted, &known.to_lowercase()), known))
+        .filter(|(distance, _)| *distance <= name.len() / 3)
+        .min()
+        .map(|(_, known)| known)
+}
