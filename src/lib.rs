@@ -10,6 +10,7 @@ pub mod esxi;
 pub mod fixture;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hardening;
 pub mod inventory;
 pub mod lab;
 pub mod playbook;

@@ -3,6 +3,7 @@
 mod apply;
 mod bundle;
 mod facts;
+mod harden;
 mod hosts;
 mod lab;
 mod log;
@@ -66,6 +67,8 @@ enum Command {
     Sim(sim::SimArgs),
     /// Nested ESXi hosts under QEMU: from an installer ISO to a configured, networked lab, and back to nothing.
     Lab(lab::LabArgs),
+    /// Hardening baselines: their controls, where they differ, how much of them is covered.
+    Harden(harden::HardenArgs),
     /// Look into an offline bundle or a VIB.
     Bundle(bundle::BundleArgs),
     /// Show what a run did; without RUN, list the runs.
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Facts(args) => facts::facts(args),
         Command::Sim(args) => sim::sim(args),
         Command::Lab(args) => lab::lab(args),
+        Command::Harden(args) => harden::harden(&args),
         Command::Bundle(args) => bundle::bundle(&args),
         Command::Log(args) => log::log(&args),
         Command::Parse(args) => parse::parse(&args),
