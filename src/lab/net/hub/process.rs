@@ -174,7 +174,10 @@ impl HubProcess {
                             what: "process",
                             name: pid.to_string(),
                             lab: self.config.lab.clone(),
-                            owner: format!("it holds {} and was not started for it", lock_file(&self.config.dir).display()),
+                            owner: format!(
+                                "it holds {} and was not started for it",
+                                lock_file(&self.config.dir).display()
+                            ),
                             advice: "end that process yourself",
                         });
                     }
