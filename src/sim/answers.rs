@@ -10,6 +10,10 @@ use super::jail::{Running, TMP_BYTES};
 use super::machine::{SimHost, unix_now};
 use super::shim::Request;
 
+/// How long a connection that the firewall no longer lets through hangs before it is dead here, and how long lockdown
+/// mode takes to end a session: long enough for the second half of a command line that puts it right.
+const FREEZE: Duration = Duration::from_millis(1000);
+
 /// What a fault does when a command has run.
 #[derive(Clone, Copy)]
 enum Cut {
@@ -68,6 +72,10 @@ impl SimHost {
                 Effect::Reboot { after_ms, save } => self.reboot(Duration::from_millis(*after_ms), *save),
                 Effect::PowerOff { after_ms, save } => self.power_down(Duration::from_millis(*after_ms), *save),
                 Effect::AddressesChanged | Effect::SshStopped | Effect::SshStarted => self.follow_addresses().await,
+                Effect::FirewallChanged => self.cut_later(FREEZE, |host, open| !host.lets_in(open.peer)),
+                Effect::LockedDown => {
+                    self.cut_later(FREEZE, |host, open| !host.with_state(|s, _| s.may_log_in(&open.user)))
+                }
                 Effect::Save | Effect::HostdRestart | Effect::KeysChanged => {}
             }
         }

@@ -28,6 +28,12 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("reject-password", "every password is refused"),
     ("cloned", "the boot disk came from another machine: vmnic0 has a MAC of its own, vmk0 and the system UUID do not"),
     ("vm=NAME", "a virtual machine of this name runs when the simulator starts; a reboot powers it off"),
+    ("tpm", "the host has a TPM 2.0 that was added after the installation: the encryption mode is still NONE"),
+    ("secure-boot", "Secure Boot is on in the firmware"),
+    ("vcenter", "a vCenter Server manages the host, so that lockdown mode can be entered"),
+    ("iscsi", "software iSCSI is on: there is an adapter vmhba64"),
+    ("slp-in-use", "slpd refuses to stop: something uses it"),
+    ("lockdown-exception=USER", "USER keeps the access in lockdown mode"),
     ("deaf=ADDRESS", "nothing can be reached at this vmknic address (where the simulator listens on those)"),
 ];
 
@@ -50,6 +56,12 @@ pub(crate) enum Kind {
     RejectPassword,
     Cloned,
     Vm(String),
+    Tpm,
+    SecureBoot,
+    Managed,
+    Iscsi,
+    SlpBusy,
+    LockdownException(String),
     Deaf(IpAddr),
 }
 
@@ -161,6 +173,14 @@ impl FromStr for Fault {
             "reject-password" => Kind::RejectPassword,
             "cloned" => Kind::Cloned,
             "vm" => Kind::Vm(value_of("needs a name: vm=NAME")?.to_string()),
+            "tpm" => Kind::Tpm,
+            "secure-boot" => Kind::SecureBoot,
+            "vcenter" => Kind::Managed,
+            "iscsi" => Kind::Iscsi,
+            "slp-in-use" => Kind::SlpBusy,
+            "lockdown-exception" => {
+                Kind::LockdownException(value_of("needs a user: lockdown-exception=USER")?.to_string())
+            }
             "deaf" => Kind::Deaf(
                 value_of("needs an address")?.parse().map_err(|_| wrong("needs an address, as 127.23.0.12"))?,
             ),
@@ -195,7 +215,7 @@ mod tests {
         for (form, _) in FAULTS {
             let spec = form.replace("REGEX:MESSAGE", "a:b").replace("REGEX", "a").replace("BYTES", "1K");
             let spec = spec.replace("=NAME", "=a").replace("=N", "=3").replace("=MS", "=3");
-            let spec = spec.replace("ADDRESS", "127.0.0.1");
+            let spec = spec.replace("ADDRESS", "127.0.0.1").replace("USER", "root");
             assert!(spec.parse::<Fault>().is_ok(), "{spec}");
         }
         let text = "lost-bootdisk".parse::<Fault>().unwrap_err().to_string();

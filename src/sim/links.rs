@@ -39,6 +39,24 @@ pub(super) fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// One open connection.
+pub(super) struct Open {
+    number: u64,
+    /// The vmknic address it came in over.
+    address: String,
+    /// Where it came from.
+    pub(super) peer: IpAddr,
+    /// Who logged in, empty before.
+    pub(super) user: String,
+    token: CancellationToken,
+}
+
+impl Open {
+    fn copy(&self) -> Open {
+        Open { address: self.address.clone(), user: self.user.clone(), token: self.token.clone(), ..*self }
+    }
+}
+
 impl SimHost {
     /// Brings listeners and connections in line with sshd and the vmknics: a connection whose address is gone is cut.
     pub(super) async fn follow_addresses(self: &Arc<Self>) {
@@ -58,7 +76,7 @@ impl SimHost {
                 wanted.extend(loopback.map(|ip| SocketAddr::new(ip, self.address.port())));
             }
         }
-        self.cut_connections(|address| !addresses.iter().any(|known| known == address));
+        self.cut_connections(|open| !addresses.contains(&open.address));
         self.close_listeners(|address| !wanted.contains(address)).await;
         let mut listeners = self.listeners.lock().await;
         if on.is_cancelled() {
@@ -102,14 +120,46 @@ impl SimHost {
         }
     }
 
-    pub(super) fn cut_connections(&self, lost: impl Fn(&str) -> bool) {
-        self.inner().connections.retain(|(_, address, token)| {
-            let keep = !lost(address);
+    pub(super) fn cut_connections(&self, lost: impl Fn(&Open) -> bool) {
+        self.inner().connections.retain(|open| {
+            let keep = !lost(open);
             if !keep {
-                token.cancel();
+                open.token.cancel();
             }
             keep
         });
+    }
+
+    /// Cuts what `lost` still says after `wait`.
+    pub(super) fn cut_later(
+        self: &Arc<Self>,
+        wait: std::time::Duration,
+        lost: impl Fn(&SimHost, &Open) -> bool + Send + 'static,
+    ) {
+        let host = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = host.end.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            let doomed: Vec<u64> = {
+                let open: Vec<Open> = host.inner().connections.iter().map(Open::copy).collect();
+                open.iter().filter(|open| lost(&host, open)).map(|open| open.number).collect()
+            };
+            host.cut_connections(|open| doomed.contains(&open.number));
+        });
+    }
+
+    /// Whether the firewall lets SSH in from there.
+    pub(super) fn lets_in(&self, peer: IpAddr) -> bool {
+        self.with_state(|state, _| state.ssh_allowed_from(peer))
+    }
+
+    /// Notes who logged in over a connection.
+    pub(super) fn logged_in(&self, number: u64, user: &str) {
+        for open in self.inner().connections.iter_mut().filter(|open| open.number == number) {
+            open.user = user.to_owned();
+        }
     }
 
     /// Cuts every connection, with no goodbye.
@@ -118,7 +168,12 @@ impl SimHost {
     }
 
     /// Notes a connection. Its server address is the vmknic it would have come in over.
-    pub(crate) fn connected(&self, local: IpAddr, on: &CancellationToken) -> (u64, String, CancellationToken) {
+    pub(crate) fn connected(
+        &self,
+        local: IpAddr,
+        peer: IpAddr,
+        on: &CancellationToken,
+    ) -> (u64, String, CancellationToken) {
         let mut inner = self.inner();
         let addresses = inner.state.management_addresses();
         let local = local.to_string();
@@ -129,11 +184,12 @@ impl SimHost {
         let token = on.child_token();
         inner.next_connection += 1;
         let number = inner.next_connection;
-        inner.connections.push((number, address.clone(), token.clone()));
+        let open = Open { number, address: address.clone(), peer, user: String::new(), token: token.clone() };
+        inner.connections.push(open);
         (number, address, token)
     }
 
     pub(crate) fn disconnected(&self, number: u64) {
-        self.inner().connections.retain(|(known, ..)| *known != number);
+        self.inner().connections.retain(|open| open.number != number);
     }
 }

@@ -16,7 +16,7 @@ use super::fault::Kind;
 use super::host::HostState;
 use super::jail::{Running, TMP_BYTES};
 use super::keys::HostKeys;
-use super::links::{Listeners, reserve};
+use super::links::{Listeners, Open, reserve};
 use super::options::Options;
 use super::shim;
 use super::toolbox::Toolbox;
@@ -52,7 +52,7 @@ pub(super) struct Inner {
     pub(super) on: CancellationToken,
     pub(super) hostd_at: Option<Instant>,
     pub(super) tallies: Tallies,
-    pub(super) connections: Vec<(u64, String, CancellationToken)>,
+    pub(super) connections: Vec<Open>,
     pub(super) next_connection: u64,
 }
 
@@ -67,6 +67,17 @@ fn factory(options: &Options, faults: &[Kind], index: usize) -> Result<HostState
     let mut state = HostState::factory(&options.version, index).map_err(|error| fail(error.to_string()))?;
     if faults.iter().any(|f| matches!(f, Kind::Cloned)) {
         state.replace_nic_mac("vmnic0", &format!("52:54:00:c1:{index:02x}:01"));
+    }
+    for fault in faults {
+        match fault {
+            Kind::Tpm => state.set_tpm(),
+            Kind::SecureBoot => state.set_secure_boot(),
+            Kind::Managed => state.set_managed(),
+            Kind::SlpBusy => state.set_slp_busy(),
+            Kind::Iscsi => state.add_iscsi_adapter(),
+            Kind::LockdownException(user) => state.add_lockdown_exception(user),
+            _ => {}
+        }
     }
     if let Some(first) = options.management_address {
         let address = Ipv4Addr::from(u32::from(first).saturating_add(u32::try_from(index).unwrap_or(u32::MAX)));
@@ -320,7 +331,7 @@ impl SimHost {
                 let _ = tokio::task::spawn_blocking(move || saving.save()).await;
             }
             host.power_off().await;
-            if host.has(|f| matches!(f, Kind::NeverReturns)) {
+            if host.has(|f| matches!(f, Kind::NeverReturns)) || !host.can_boot() {
                 return;
             }
             if let Some(below) = &host.options.below {
@@ -345,6 +356,15 @@ impl SimHost {
                 () = work => {}
             }
         });
+    }
+
+    /// Whether the saved configuration is one that the next boot accepts: it may insist on a Secure Boot that is off.
+    fn can_boot(&self) -> bool {
+        let can = self.disk.load(&self.label).ok().flatten().is_none_or(|saved| saved.can_boot());
+        if !can {
+            tracing::error!(host = self.label, "the simulated host's sealed configuration does not let it boot");
+        }
+        can
     }
 
     /// Runs `read` on the host's present state and keys.

@@ -96,11 +96,17 @@ pub(crate) async fn accept(host: Arc<SimHost>, listener: TcpListener, stop: Canc
 async fn serve(host: Arc<SimHost>, stream: TcpStream, peer: SocketAddr, on: CancellationToken) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
-    let (number, address, token) = host.connected(local.ip(), &on);
+    if !host.lets_in(peer.ip()) {
+        // The firewall of a real host drops the packets, and the client waits; here it hears of it at once.
+        let _ = stream.set_zero_linger();
+        return;
+    }
+    let (number, address, token) = host.connected(local.ip(), peer.ip(), &on);
     let config = Arc::new(config(&host));
     let connection = Connection {
         ssh_connection: format!("{} {} {address} 22", peer.ip(), peer.port()),
         host: Arc::clone(&host),
+        number,
         round: Round::Start,
         channels: HashMap::new(),
         closed: HashMap::new(),
@@ -119,9 +125,26 @@ async fn serve(host: Arc<SimHost>, stream: TcpStream, peer: SocketAddr, on: Canc
     host.disconnected(number);
 }
 
+/// A keyword of the host's own sshd_config: a new connection is served by a new sshd that reads it.
+fn keyword(host: &SimHost, key: &str) -> Option<String> {
+    let text = std::fs::read_to_string(host.disk.root().join("etc/ssh/sshd_config")).ok()?;
+    super::host::sshd_keyword(&text, key)
+}
+
 /// Names that russh knows, in the order of the profile.
 fn known<T: for<'a> TryFrom<&'a str>>(names: &[&'static str]) -> Vec<T> {
     names.iter().filter_map(|name| T::try_from(name).ok()).collect()
+}
+
+/// The release's ciphers that the host's sshd_config names, in its order; all of them without a line.
+fn ciphers(host: &SimHost, of_release: &[&'static str]) -> Vec<russh::cipher::Name> {
+    match keyword(host, "Ciphers") {
+        Some(list) => {
+            let listed = list.split(',').filter(|name| of_release.contains(&name.trim()));
+            listed.filter_map(|name| russh::cipher::Name::try_from(name.trim()).ok()).collect()
+        }
+        None => known(of_release),
+    }
 }
 
 fn config(host: &SimHost) -> Config {
@@ -152,7 +175,7 @@ fn config(host: &SimHost) -> Config {
             kex: Cow::Owned(kex),
             key: Cow::Owned(key),
             host_key_certificates: Cow::Owned(Vec::new()),
-            cipher: Cow::Owned(known(&profile.ciphers)),
+            cipher: Cow::Owned(ciphers(host, &profile.ciphers)),
             mac: Cow::Owned(known(&profile.macs)),
             compression: Cow::Owned(vec![russh::compression::NONE]),
         },
@@ -181,6 +204,7 @@ struct Waiting {
 
 struct Connection {
     host: Arc<SimHost>,
+    number: u64,
     ssh_connection: String,
     round: Round,
     channels: HashMap<ChannelId, Waiting>,
@@ -197,14 +221,26 @@ impl Connection {
         fault.or(self.host.options.max_sessions).or_else(|| self.configured_sessions()).unwrap_or(MAX_SESSIONS)
     }
 
-    /// MaxSessions as a hardening rule sets it in the host's own sshd_config; the first line counts.
+    /// MaxSessions as a hardening rule sets it in the host's own sshd_config.
     fn configured_sessions(&self) -> Option<usize> {
-        let text = std::fs::read_to_string(self.host.disk.root().join("etc/ssh/sshd_config")).ok()?;
-        text.lines().find_map(|line| {
-            let mut words = line.split_whitespace();
-            words.next().filter(|word| word.eq_ignore_ascii_case("MaxSessions"))?;
-            words.next()?.parse().ok()
-        })
+        keyword(&self.host, "MaxSessions")?.parse().ok()
+    }
+
+    /// Notes who logged in: the last user that was accepted is the one of the session.
+    fn welcome(&mut self, user: &str) {
+        self.user = user.to_string();
+        self.host.logged_in(self.number, user);
+    }
+
+    /// Whether the user is one that sshd, lockdown mode and shell access let in at all.
+    fn may(&self, user: &str, with_password: bool) -> bool {
+        let root = keyword(&self.host, "PermitRootLogin").unwrap_or_default().to_ascii_lowercase();
+        let root = match root.as_str() {
+            "no" | "forced-commands-only" => false,
+            "prohibit-password" | "without-password" => !with_password,
+            _ => true,
+        };
+        (user != "root" || root) && self.host.with_state(|state, _| state.may_log_in(user))
     }
 
     /// Starts a job on a channel; a second one on the same channel is refused, as by OpenSSH.
@@ -245,15 +281,19 @@ impl Handler for Connection {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        let text = std::fs::read_to_string(self.host.disk.root().join("etc/issue")).unwrap_or_default();
-        Ok((!text.is_empty()).then_some(text))
+        let path = keyword(&self.host, "Banner").filter(|path| path.starts_with('/') && !path.contains(".."));
+        let text = path.and_then(|path| std::fs::read_to_string(self.host.disk.root().join(&path[1..])).ok());
+        Ok(text.filter(|text| !text.is_empty()))
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
         // russh asks whatever methods are on: keep to the release's.
         let on = self.host.with_state(|state, _| state.sshd_profile().password_method);
-        if self.host.options.password_method.unwrap_or(on) && self.host.check_password(user, password).await {
-            self.user = user.to_string();
+        if self.host.options.password_method.unwrap_or(on)
+            && self.host.check_password(user, password).await
+            && self.may(user, true)
+        {
+            self.welcome(user);
             return Ok(Auth::Accept);
         }
         Ok(Auth::reject())
@@ -272,9 +312,11 @@ impl Handler for Connection {
                 self.round = Round::Asked;
                 Ok(ask(Cow::Owned(vec![("Password: ".into(), false)])))
             }
-            (Some(Some(password)), Round::Asked) if self.host.check_password(user, &password).await => {
+            (Some(Some(password)), Round::Asked)
+                if self.host.check_password(user, &password).await && self.may(user, true) =>
+            {
                 self.round = Round::Passed;
-                self.user = user.to_string();
+                self.welcome(user);
                 Ok(ask(Cow::Owned(Vec::new())))
             }
             (Some(None), Round::Passed) => Ok(Auth::Accept),
@@ -383,14 +425,13 @@ impl Handler for Connection {
 }
 
 impl Connection {
-    /// Also notes who logs in: the last user that was accepted is the one of the session.
     fn accepts(&mut self, user: &str, key: &russh::keys::PublicKey, algorithm: &Algorithm) -> bool {
         let fips = self.host.with_state(|state, _| state.sshd_profile().fips);
         let refused = matches!(algorithm, Algorithm::Ed25519 | Algorithm::Rsa { hash: None } | Algorithm::SkEd25519);
-        if (fips && refused) || !key_is_listed(&self.host.disk.root(), user, key) {
+        if (fips && refused) || !key_is_listed(&self.host.disk.root(), user, key) || !self.may(user, false) {
             return false;
         }
-        self.user = user.to_string();
+        self.welcome(user);
         true
     }
 }

@@ -1,7 +1,7 @@
 //! From a program's name to its answer.
 
 use super::state::HostState;
-use super::{Answer, Call, esxcfg, esxcli, tools, vimcmd};
+use super::{Answer, Call, esxcfg, esxcli, secure, tools, vimcmd};
 
 type Program = fn(&mut HostState, &Call<'_>) -> Answer;
 
@@ -28,6 +28,9 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("/bin/auto-backup.sh", tools::auto_backup),
     ("/sbin/backup.sh", tools::auto_backup),
     ("/sbin/generate-certificates", tools::generate_certificates),
+    ("/usr/lib/vmware/openssh/bin/sshd", super::cmd::sshd::program),
+    ("/usr/lib/vmware/secureboot/bin/secureBoot.py", secure::secure_boot),
+    ("/bin/openssl", secure::openssl),
     ("/sbin/reboot", tools::reboot),
     ("/bin/reboot", tools::reboot),
     ("/sbin/poweroff", tools::poweroff),
@@ -46,13 +49,18 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("/etc/init.d/hostd", tools::init_script),
     ("/etc/init.d/lbtd", tools::init_script),
     ("/etc/init.d/ntpd", tools::init_script),
+    ("/etc/init.d/ptpd", tools::init_script),
     ("/etc/init.d/rhttpproxy", tools::init_script),
     ("/etc/init.d/sfcbd-watchdog", tools::init_script),
     ("/etc/init.d/slpd", tools::init_script),
     ("/etc/init.d/snmpd", tools::init_script),
     ("/etc/init.d/usbarbitrator", tools::init_script),
+    ("/etc/init.d/vmsyslogd", tools::init_script),
     ("/etc/init.d/vobd", tools::init_script),
     ("/etc/init.d/vpxa", tools::init_script),
+    ("/etc/init.d/wsman", tools::init_script),
+    ("/etc/init.d/xorg", tools::init_script),
+    ("/etc/init.d/lwsmd", tools::init_script),
 ];
 
 /// The absolute paths of every program that [`answer`] knows.

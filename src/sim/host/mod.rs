@@ -8,12 +8,17 @@
 //! Three states are told apart, because that is where playbooks go wrong: what is configured, what is running,
 //! and what would be there after the next boot.
 
+mod advopt;
 mod attach;
 mod cmd;
 mod dispatch;
+mod dump;
 mod esxcfg;
 mod esxcli;
 mod factory;
+mod guard;
+mod hostconfig;
+mod secure;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -25,6 +30,11 @@ pub use attach::{Attached, AttachedController, AttachedDisk, AttachedNic, Lease,
 pub use dispatch::{answer, programs};
 pub use factory::made_up_uuids;
 pub use state::{HostState, SshdProfile, StateError};
+
+/// The value of a keyword in the text of a sshd_config: the first line outside of Match blocks counts.
+pub fn sshd_keyword(text: &str, key: &str) -> Option<String> {
+    cmd::sshd::first(text, key)
+}
 
 use std::path::{Path, PathBuf};
 
@@ -144,4 +154,8 @@ pub enum Effect {
     HostdRestart,
     /// Accounts, passwords or authorized keys changed.
     KeysChanged,
+    /// Who the firewall lets in changed: connections of others freeze.
+    FirewallChanged,
+    /// Lockdown mode began: sessions of users who are no exception end.
+    LockedDown,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attach::Attached;
 use super::factory::tables;
+use super::guard::Guard;
 pub(super) use super::values::*;
 
 /// A state that cannot be made.
@@ -72,15 +73,17 @@ pub struct HostState {
     pub(super) net: Network,
     pub(super) services: Vec<Service>,
     pub(super) firewall: Firewall,
+    /// Syslog settings that hostd has no option for, by label, where they differ from their default.
     pub(super) syslog: BTreeMap<String, String>,
     pub(super) ntp_servers: Vec<String>,
     pub(super) ntp_loglevel: String,
-    pub(super) sshd: BTreeMap<String, String>,
     pub(super) accounts: Vec<Account>,
     pub(super) permissions: Vec<Permission>,
     pub(super) vms: Vec<Vm>,
     pub(super) maintenance: bool,
     pub(super) certificates: u32,
+    #[serde(default)]
+    pub(super) guard: Guard,
     /// Hardware that is really there; `None`: all of it is made up.
     #[serde(skip)]
     pub(super) attached: Option<Attached>,
@@ -106,9 +109,18 @@ impl HostState {
         }
         super::cmd::software::adopt_modules(&mut s);
         s.load_modules();
+        let (managed, cim) = (s.guard.vcenter, s.guard.wbem);
+        let snmp = s.guard.snmp.get("Enable").is_some_and(|v| v == "true");
         for service in &mut s.services {
             service.running = match service.policy.as_str() {
-                "on" | "automatic" => service.key != "vpxa" && service.key != "snmpd",
+                "on" | "automatic" => match service.script.as_str() {
+                    // These start with the host and end at once when there is nothing for them to do.
+                    "vpxa" => managed,
+                    "snmpd" => snmp,
+                    "sfcbd-watchdog" | "wsman" => cim,
+                    "xorg" => false,
+                    _ => true,
+                },
                 _ => false,
             };
         }
@@ -120,6 +132,7 @@ impl HostState {
         if s.release < Release::V80 && s.advanced("/Net/FollowHardwareMac").as_deref() == Some("1") {
             s.follow_hardware_mac();
         }
+        s.boot_guard();
         s
     }
 

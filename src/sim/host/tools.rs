@@ -123,6 +123,13 @@ pub(super) fn init_script(state: &mut HostState, call: &Call<'_>) -> Answer {
         None => format!("Starting {script}\n"),
     };
     match word.as_str() {
+        "start" if script == "sfcbd-watchdog" && !state.guard.wbem => {
+            // That it says so is documented; the rest of the line and the code are not verified.
+            Answer::coded("sfcbd is administratively disabled\n", 1)
+        }
+        "stop" if script == "slpd" && running && state.guard.slp_busy => {
+            Answer::coded("slpd: refused to stop, the service is in use\n", 1)
+        }
         "start" => {
             let answer = vimcmd::switch(state, &script, true);
             let text = if running && login.is_none() { format!("{script} is already running\n") } else { started };

@@ -16,6 +16,17 @@ impl Release {
     pub(super) fn column(self) -> usize {
         self as usize
     }
+
+    /// The release of a cell of a table; what is not a release counts as the newest.
+    pub(super) fn of(text: &str) -> Release {
+        match text {
+            "6.0" => Release::V60,
+            "6.5" => Release::V65,
+            "6.7" => Release::V67,
+            "7.0" => Release::V70,
+            _ => Release::V80,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

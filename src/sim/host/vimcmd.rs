@@ -5,12 +5,21 @@
 
 use super::cmd::system::maintenance;
 use super::cmd::{is_ipv4, timestamp};
-use super::factory::tables;
-use super::state::{HostState, Release, Service};
-use super::{Answer, Call, Effect};
+use super::factory::hardening::service;
+use super::state::{HostState, Release};
+use super::{Answer, Call, Effect, advopt, dump, hostconfig};
 
 pub(super) fn run(state: &mut HostState, call: &Call<'_>) -> Answer {
-    let words: Vec<&str> = call.argv.iter().skip(1).map(String::as_str).collect();
+    let mut words: Vec<&str> = call.argv.iter().skip(1).map(String::as_str).collect();
+    let mut user = "root";
+    // Options stand in front; of those with a value only the user is of interest.
+    while let Some(option) = words.first().filter(|w| w.starts_with('-')) {
+        let takes = ["-U", "-P", "-H", "-C"].contains(option);
+        if *option == "-U" {
+            user = words.get(1).copied().unwrap_or("");
+        }
+        words.drain(..words.len().min(if takes { 2 } else { 1 }));
+    }
     if !call.hostd_up {
         return Answer::coded("Connect to localhost failed: Connection failure\n", 1);
     }
@@ -21,10 +30,14 @@ pub(super) fn run(state: &mut HostState, call: &Call<'_>) -> Answer {
     };
     match *command {
         "hostsvc/hostsummary" => Answer::out(summary(state)),
-        "hostsvc/hostconfig" => Answer::out(config(state)),
-        "hostsvc/advopt/view" => view(state, args),
-        "hostsvc/advopt/update" => update(state, args),
-        "hostsvc/advopt/settings" => settings(state),
+        "hostsvc/hostconfig" => hostconfig::config(state, call),
+        "hostsvc/advopt/view" => advopt::view(state, call, args),
+        "hostsvc/advopt/update" => advopt::update(state, call, args),
+        "hostsvc/advopt/settings" => Answer::out(dump::print(state.release, &advopt::all(state, call))),
+        "hostsvc/advopt/options" => advopt::definitions(state, call),
+        "vimsvc/auth/lockdown_is_enabled" => Answer::out(format!("{}\n", state.guard.lockdown != "lockdownDisabled")),
+        "vimsvc/auth/lockdown_mode_enter" => lockdown(state, user, true),
+        "vimsvc/auth/lockdown_mode_exit" => lockdown(state, user, false),
         "hostsvc/enable_ssh" => policy(state, "SSH", "on"),
         "hostsvc/disable_ssh" => policy(state, "SSH", "off"),
         "hostsvc/start_ssh" => switch(state, "SSH", true),
@@ -64,7 +77,7 @@ pub(super) fn run(state: &mut HostState, call: &Call<'_>) -> Answer {
 }
 
 /// A fault in vim-cmd's notation. The shape is documented, the fields of each fault are built.
-fn fault(kind: &str, message: &str) -> Answer {
+pub(super) fn fault(kind: &str, message: &str) -> Answer {
     Answer::coded(
         format!(
             "({kind}) {{\n   faultCause = (vmodl.MethodFault) null, \n   faultMessage = <unset>\n   msg = \"{message}\"\n}}\n"
@@ -127,145 +140,24 @@ fn summary(state: &HostState) -> String {
     nested.iter().filter(|l| !(old && l.contains("inQuarantineMode"))).map(|l| format!("{l}\n")).collect()
 }
 
-fn service_dump(s: &Service) -> String {
-    format!(
-        "         (vim.host.Service) {{\n            key = \"{}\", \n            label = \"{}\", \n            required = false, \n            uninstallable = false, \n            running = {}, \n            ruleset = <unset>, \n            policy = \"{}\"\n         }}",
-        s.key, s.label, s.running, s.policy
-    )
-}
-
-fn config(state: &HostState) -> String {
-    let services: Vec<String> = state.services.iter().filter(|s| !s.key.is_empty()).map(service_dump).collect();
-    let vnics: Vec<String> = state
-        .net
-        .vmks
-        .iter()
-        .map(|v| {
-            format!(
-                "         (vim.host.VirtualNic) {{\n            device = \"{}\", \n            portgroup = \"{}\", \n            spec = (vim.host.VirtualNic.Specification) {{\n               ip = (vim.host.IpConfig) {{\n                  dhcp = {}, \n                  ipAddress = \"{}\", \n                  subnetMask = \"{}\"\n               }}, \n               mac = \"{}\", \n               mtu = {}\n            }}\n         }}",
-                v.name, v.portgroup, v.kind == "DHCP", v.address, v.netmask, v.mac, v.mtu
-            )
-        })
-        .collect();
-    format!(
-        "(vim.host.ConfigInfo) {{\n   host = 'vim.HostSystem:ha-host', \n   product = (vim.AboutInfo) {{\n      name = \"VMware ESXi\", \n      version = \"{}\", \n      build = \"{}\"\n   }}, \n   network = (vim.host.NetworkInfo) {{\n      vnic = (vim.host.VirtualNic) [\n{}\n      ]\n   }}, \n   service = (vim.host.ServiceInfo) {{\n      service = (vim.host.Service) [\n{}\n      ]\n   }}\n}}\n",
-        state.full,
-        state.build,
-        vnics.join(", \n"),
-        services.join(", \n"),
-    )
-}
-
-/// The value of an option of hostd, or of an advanced option of the VMkernel under its dotted name, or of a
-/// kernel setting below `VMkernel.Boot.`, with the kind of value.
-fn option(state: &HostState, key: &str) -> Option<(&'static str, String)> {
-    if let Some(name) = key.strip_prefix("VMkernel.Boot.") {
-        let setting = tables::kernel(name)?;
-        let default = setting.default(state.release)?;
-        let value = state.kernel.get(setting.name).map_or_else(|| default.to_owned(), |k| k.configured.clone());
-        let kind = match setting.kind {
-            "Bool" => "bool",
-            "uint32" => "int",
-            _ => "string",
-        };
-        return Some((kind, value));
+/// Normal lockdown mode, on and off. Silent (recorded on 5.x). A host that no vCenter Server manages refuses: the
+/// fault is the one of the API's documents; that vim-cmd meets it, and who may call, is not verified.
+fn lockdown(state: &mut HostState, user: &str, on: bool) -> Answer {
+    if !state.guard.vcenter {
+        return fault("vim.fault.DisableAdminNotSupported", "");
     }
-    if let Some(o) = tables::hostd(key) {
-        return Some((o.kind, state.hostd_option(key)?));
+    if user != "dcui" {
+        return fault("vim.fault.NoPermission", "Permission to perform this operation was denied.");
     }
-    let path = format!("/{}", key.replacen('.', "/", 1));
-    let o = tables::advanced(&path)?;
-    Some((if o.integer { "long" } else { "string" }, state.advanced(o.path)?))
-}
-
-fn dump(state: &HostState, key: &str, indent: &str) -> Option<String> {
-    let (kind, value) = option(state, key)?;
-    let value = match kind {
-        "bool" => value.to_ascii_lowercase(),
-        "string" => format!("\"{value}\""),
-        _ => value,
-    };
-    let unset =
-        if state.release < Release::V67 { format!("{indent}   dynamicType = <unset>,\n") } else { String::new() };
-    let comma = if state.release < Release::V67 { ", " } else { "" };
-    Some(format!(
-        "{indent}(vim.option.OptionValue) {{\n{unset}{indent}   key = \"{key}\", \n{indent}   value = {value}{comma}\n{indent}}}"
-    ))
-}
-
-fn unknown(key: &str) -> Answer {
-    fault("vim.fault.InvalidName", &format!("The name '{key}' is invalid."))
-}
-
-fn view(state: &HostState, args: &[&str]) -> Answer {
-    let Some(key) = args.first() else {
-        return Answer::coded("Insufficient arguments.\nUsage: advopt/view key\n", 1);
-    };
-    match dump(state, key, "   ") {
-        Some(text) => Answer::out(format!("(vim.option.OptionValue) [\n{text}\n]\n")),
-        None => unknown(key),
+    let (now, next) = (state.guard.lockdown.clone(), if on { "lockdownNormal" } else { "lockdownDisabled" });
+    if on && now != "lockdownDisabled" {
+        return fault("vim.fault.AdminDisabled", "");
     }
-}
-
-fn settings(state: &HostState) -> Answer {
-    let mut keys: Vec<String> = tables::HOSTD.iter().map(|o| o.key.to_owned()).collect();
-    keys.extend(tables::ADVANCED.iter().map(|o| o.path[1..].replacen('/', ".", 1)));
-    keys.sort();
-    let all: Vec<String> = keys.iter().filter_map(|k| dump(state, k, "   ")).collect();
-    Answer::out(format!("(vim.option.OptionValue) [\n{}\n]\n", all.join(", \n")))
-}
-
-/// `advopt/update KEY TYPE VALUE`. A type word that is not the option's is a fault (its text is built).
-fn update(state: &mut HostState, args: &[&str]) -> Answer {
-    let [key, kind, rest @ ..] = args else {
-        return Answer::coded("Insufficient arguments.\nUsage: advopt/update key type value\n", 1);
-    };
-    let value = rest.first().copied().unwrap_or("");
-    let Some((wanted, _)) = option(state, key) else { return unknown(key) };
-    let number = |k: &str| k == "int" || k == "long";
-    let fits = match *kind {
-        "int" | "long" => number(wanted) && value.parse::<i64>().is_ok(),
-        "bool" => wanted == "bool" && matches!(value.to_ascii_lowercase().as_str(), "true" | "false"),
-        "string" => wanted == "string",
-        _ => false,
-    };
-    // hostd tells int from long: its own options are int, the VMkernel's are long.
-    let fits = fits && !(number(wanted) && *kind != wanted);
-    if !fits {
-        return fault("vmodl.fault.InvalidArgument", &format!("A specified parameter was not correct: {key}"));
+    if !on && now == "lockdownDisabled" {
+        return fault("vim.fault.AdminNotDisabled", "");
     }
-    if let Some(name) = key.strip_prefix("VMkernel.Boot.") {
-        let default = tables::kernel(name).and_then(|k| k.default(state.release)).unwrap_or("").to_owned();
-        let name = tables::kernel(name).map_or(name, |k| k.name).to_owned();
-        let entry = state
-            .kernel
-            .entry(name)
-            .or_insert_with(|| super::state::KernelValue { configured: default.clone(), runtime: default });
-        entry.configured = value.to_owned();
-        return Answer::default();
-    }
-    if let Some(o) = tables::hostd(key) {
-        let default = o.default(state.release).unwrap_or("");
-        let value = match (o.kind, value.to_ascii_lowercase().as_str()) {
-            ("bool", "true") => "True".to_owned(),
-            ("bool", _) => "False".to_owned(),
-            _ => value.to_owned(),
-        };
-        if value == default {
-            state.hostd.remove(*key);
-        } else {
-            state.hostd.insert((*key).to_owned(), value);
-        }
-        if *key == "Syslog.global.logHost" {
-            state.syslog.insert("loghost".into(), rest.first().copied().unwrap_or("").to_owned());
-        }
-        return Answer::default();
-    }
-    let path = format!("/{}", key.replacen('.', "/", 1));
-    match super::cmd::settings::change(state, &path, Some(value)) {
-        Ok(_) => Answer::default(),
-        Err(_) => fault("vmodl.fault.InvalidArgument", &format!("A specified parameter was not correct: {key}")),
-    }
+    state.guard.lockdown = next.into();
+    if on { Answer::default().with(Effect::LockedDown) } else { Answer::default() }
 }
 
 fn policy(state: &mut HostState, script: &str, word: &str) -> Answer {
@@ -275,11 +167,28 @@ fn policy(state: &mut HostState, script: &str, word: &str) -> Answer {
     Answer::default()
 }
 
+/// From 8.0 U2 on a ruleset that a person cannot switch follows its service (documented).
+fn follow(state: &mut HostState, script: &str, on: bool) {
+    if state.release < Release::V80 {
+        return;
+    }
+    for name in service(script).map(|s| s.rulesets.clone()).unwrap_or_default() {
+        if super::factory::firewall::shipped(name).is_some_and(|r| !r.switchable)
+            && let Some(ruleset) = state.firewall.rulesets.iter_mut().find(|r| r.name == name)
+        {
+            ruleset.enabled = on;
+        }
+    }
+}
+
 /// Starts or stops a service.
 pub(super) fn switch(state: &mut HostState, script: &str, on: bool) -> Answer {
     let Some(service) = state.service_mut(script) else { return Answer::default() };
     let changed = service.running != on;
     service.running = on;
+    if changed {
+        follow(state, script, on);
+    }
     match (script, changed, on) {
         ("SSH", true, true) => Answer::default().with(Effect::SshStarted),
         ("SSH", true, false) => Answer::default().with(Effect::SshStopped),

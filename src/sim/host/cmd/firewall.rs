@@ -1,9 +1,10 @@
 //! `esxcli network firewall`.
 
+use super::super::Effect;
 use super::super::esxcli::args::Args;
 use super::super::esxcli::model::{Rec, Reply};
 use super::super::esxcli::{Cmd, Ctx};
-use super::super::factory::firewall::rules;
+use super::super::factory::firewall::{rules, shipped};
 use super::super::state::Release;
 
 pub(in super::super) const COMMANDS: &[Cmd] = &[
@@ -80,6 +81,7 @@ fn set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let f = &mut ctx.state.firewall;
     f.pass = args.bool("default-action").unwrap_or(f.pass);
     f.enabled = args.bool("enabled").unwrap_or(f.enabled);
+    ctx.effects.push(Effect::FirewallChanged);
     Reply::Nothing
 }
 
@@ -89,15 +91,17 @@ fn nothing(_: &mut Ctx<'_, '_>, _: &Args) -> Reply {
 
 fn load(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     ctx.state.firewall.loaded = true;
+    ctx.effects.push(Effect::FirewallChanged);
     Reply::Nothing
 }
 
 fn unload(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     ctx.state.firewall.loaded = false;
+    ctx.effects.push(Effect::FirewallChanged);
     Reply::Nothing
 }
 
-/// 8.0 U2 and later have two columns more (documented; their headings are those of hardening material).
+/// 8.0 U2 and later have two columns more (recorded on 8.0 U2b).
 fn list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let newest = ctx.release() >= Release::V80;
     let wanted = args.get("ruleset-id");
@@ -108,19 +112,46 @@ fn list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
         .iter()
         .filter(|r| wanted.is_none_or(|w| r.name == w))
         .map(|r| {
-            let fixed = ["dhcp", "dns", "vSphereClient"].contains(&r.name.as_str());
+            let known = shipped(&r.name);
             Rec::new("FirewallRuleset")
                 .with("Name", &r.name)
                 .with("Enabled", r.enabled)
-                .when(newest, "Enable/Disable configurable", !fixed)
-                .when(newest, "Allowed IP configurable", !fixed || r.name == "vSphereClient")
+                .when(newest, "Enable/Disable configurable", known.is_none_or(|s| s.switchable))
+                .when(newest, "Allowed IP configurable", known.is_none_or(|s| s.limitable))
         })
         .collect();
     if rows.is_empty() { missing(wanted.unwrap_or("")) } else { Reply::Table(rows) }
 }
 
+/// From 8.0 U2 on a ruleset that belongs to a service of the system refuses: the words for addresses are recorded,
+/// those for switching it follow them and are not verified.
+fn owned(ctx: &Ctx<'_, '_>, name: &str, addresses: bool) -> Option<Reply> {
+    let shipped = shipped(name).filter(|_| ctx.release() >= Release::V80)?;
+    match addresses {
+        true if !shipped.limitable => Some(Reply::fault(
+            "Invalid operation requested: Can not change allowed ip list this ruleset, it is owned by system service.",
+        )),
+        false if !shipped.switchable => Some(Reply::fault(
+            "Invalid operation requested: Can not enable or disable this ruleset, it is owned by system service.",
+        )),
+        _ => None,
+    }
+}
+
 fn ruleset_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let name = args.need("ruleset-id");
+    let now = ctx.state.firewall.rulesets.iter().find(|r| r.name == name).map(|r| r.enabled);
+    if args.bool("enabled").is_some_and(|on| now.is_some_and(|now| now != on))
+        && let Some(refusal) = owned(ctx, name, false)
+    {
+        return refusal;
+    }
+    if args.has("allowed-all")
+        && let Some(refusal) = owned(ctx, name, true)
+    {
+        return refusal;
+    }
+    ctx.effects.push(Effect::FirewallChanged);
     let Some(r) = ctx.state.firewall.rulesets.iter_mut().find(|r| r.name == name) else { return missing(name) };
     if let Some(enabled) = args.bool("enabled") {
         r.enabled = enabled;
@@ -162,6 +193,10 @@ fn valid_network(text: &str) -> bool {
 
 fn ip_add(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let (name, ip) = (args.need("ruleset-id"), args.need("ip-address"));
+    if let Some(refusal) = owned(ctx, name, true) {
+        return refusal;
+    }
+    ctx.effects.push(Effect::FirewallChanged);
     let Some(r) = ctx.state.firewall.rulesets.iter_mut().find(|r| r.name == name) else { return missing(name) };
     if !valid_network(ip) {
         return Reply::fault(format!("Invalid IP address {ip}"));
@@ -179,6 +214,10 @@ fn ip_add(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
 
 fn ip_remove(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let (name, ip) = (args.need("ruleset-id"), args.need("ip-address"));
+    if let Some(refusal) = owned(ctx, name, true) {
+        return refusal;
+    }
+    ctx.effects.push(Effect::FirewallChanged);
     let Some(r) = ctx.state.firewall.rulesets.iter_mut().find(|r| r.name == name) else { return missing(name) };
     let before = r.ips.len();
     r.ips.retain(|i| i != ip);
@@ -192,7 +231,7 @@ fn rule_list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     }
     let mut rows = Vec::new();
     for r in ctx.state.firewall.rulesets.iter().filter(|r| wanted.is_none_or(|w| r.name == w)) {
-        for [direction, protocol, kind, begin, end] in rules(&r.name) {
+        for &[direction, protocol, kind, begin, end] in rules(&r.name) {
             rows.push(
                 Rec::new("FirewallRule")
                     .with("Ruleset", &r.name)

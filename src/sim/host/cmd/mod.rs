@@ -1,15 +1,19 @@
 //! The commands of esxcli, by namespace.
 
 pub(super) mod accounts;
+mod agents;
 pub(super) mod firewall;
 pub(super) mod ipstack;
 pub(super) mod modules;
 pub(super) mod network;
 pub(super) mod nics;
+mod security;
 pub(super) mod settings;
 pub(super) mod software;
 mod sources;
+pub(super) mod sshd;
 pub(super) mod storage;
+pub(super) mod syslog;
 pub(super) mod system;
 pub(super) mod vibfile;
 pub(super) mod vswitch;
@@ -17,16 +21,20 @@ pub(super) mod vswitch;
 use super::esxcli::Cmd;
 
 /// Every table of commands.
-pub(super) static TABLES: [&[Cmd]; 11] = [
+pub(super) static TABLES: [&[Cmd]; 15] = [
     accounts::COMMANDS,
+    agents::COMMANDS,
     firewall::COMMANDS,
     ipstack::COMMANDS,
     modules::COMMANDS,
     network::COMMANDS,
     nics::COMMANDS,
+    security::COMMANDS,
     settings::COMMANDS,
     software::COMMANDS,
+    sshd::COMMANDS,
     storage::COMMANDS,
+    syslog::COMMANDS,
     system::COMMANDS,
     vswitch::COMMANDS,
 ];

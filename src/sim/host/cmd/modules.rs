@@ -142,6 +142,14 @@ fn get(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let Some(module) = find(ctx.state, args.need("module")) else { return unknown(args.need("module")) };
     let vib = ctx.state.image.vibs.iter().find(|v| v.name.replace('-', "_") == module.name.replace('-', "_"));
     let vib = vib.or_else(|| ctx.state.image.vibs.iter().find(|v| v.name == "esx-base"));
+    let level = vib.map_or("certified", |v| match v.level.as_str() {
+        "VMwareAccepted" => "accepted",
+        "PartnerSupported" => "partner",
+        "CommunitySupported" => "community",
+        _ => "certified",
+    });
+    // The label is that of hardening material, the words for the two states are not verified.
+    let signed = if level == "community" { "Unsigned" } else { "VMware Signed" };
     Reply::One(
         Rec::new("ModuleInfo")
             .with("Module", &module.name)
@@ -152,7 +160,8 @@ fn get(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
             .with("Provided Namespaces", "")
             .with("Required Namespaces", "com.vmware.vmkapi@v2_2_0_0")
             .with("Containing VIB", vib.map(|v| v.name.clone()).unwrap_or_default())
-            .with("VIB Acceptance Level", "certified"),
+            .with("VIB Acceptance Level", level)
+            .with("Signed Status", signed),
     )
 }
 

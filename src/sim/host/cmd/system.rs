@@ -1,4 +1,4 @@
-//! `esxcli system`: version, names, time, syslog, maintenance mode, shutdown, sshd's settings.
+//! `esxcli system`: version, names, time, welcome message, maintenance mode, shutdown.
 
 use super::super::Effect;
 use super::super::esxcli::args::Args;
@@ -38,24 +38,13 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
         ntp_set,
     )
     .since(Release::V70),
-    Cmd::new("system syslog config get", "Show the current global configuration values", &[], syslog_get),
+    Cmd::new("system welcomemsg get", "Get the message on the console's welcome screen.", &[], welcome_get),
     Cmd::new(
-        "system syslog config set",
-        "Set global configuration and default values",
-        &[
-            "- loghost s The remote host(s) to send logs to",
-            "- logdir s The directory to output local logs to",
-            "- logdir-unique b Place logs in a unique subdirectory of logdir, based on hostname",
-            "- default-rotate i Default number of log rotations to keep",
-            "- default-size i Default size of logs before rotation, in KiB",
-            "- default-timeout i Default network retry timeout in seconds if a remote server fails to respond",
-            "- check-ssl-certs b Verify remote SSL certificates against the local CA Store",
-            "- queue-drop-mark i Message queue capacity after which messages are dropped",
-            "- reset s Reset values to default",
-        ],
-        syslog_set,
+        "system welcomemsg set",
+        "Set the message on the console's welcome screen.",
+        &["m message s The message of the welcome screen."],
+        welcome_set,
     ),
-    Cmd::new("system syslog reload", "Reload the log daemon to apply any new configuration options", &[], nothing),
     Cmd::new("system maintenanceMode get", "Get the maintenance mode state of the system.", &[], maintenance_get),
     Cmd::new(
         "system maintenanceMode set",
@@ -80,30 +69,12 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
         poweroff,
     ),
     Cmd::new(
-        "system ssh server config list",
-        "Print the SSH server configuration.",
-        &["k key s Filter by key"],
-        sshd_list,
-    )
-    .since(Release::V80),
-    Cmd::new(
-        "system ssh server config set",
-        "Update the SSH server configuration.",
-        &["k key s! sshd config key.", "v value s sshd config value.", "r reset f Reset to the default"],
-        sshd_set,
-    )
-    .since(Release::V80),
-    Cmd::new(
         "esxcli command list",
         "List all of the available ESXCLI commands on this host.",
         &[],
         super::super::esxcli::command_list,
     ),
 ];
-
-fn nothing(_: &mut Ctx<'_, '_>, _: &Args) -> Reply {
-    Reply::Nothing
-}
 
 fn version(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     let s = &*ctx.state;
@@ -212,100 +183,26 @@ fn ntp_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
         if enabled && ctx.state.ntp_servers.is_empty() {
             return Reply::fault("NTP cannot be enabled without a server");
         }
+        super::super::vimcmd::switch(ctx.state, "ntpd", enabled);
         if let Some(service) = ctx.state.service_mut("ntpd") {
-            service.running = enabled;
             service.policy = if enabled { "on" } else { "off" }.into();
         }
     }
     Reply::Nothing
 }
 
-fn syslog_value(state: &HostState, key: &str) -> String {
-    let default = match key {
-        "timeout" => "180",
-        "logdir" => "/scratch/log",
-        "size" => "1024",
-        "rotate" => "8",
-        "certs" | "unique" => "false",
-        "mark" => "90",
-        _ => "",
-    };
-    state.syslog.get(key).cloned().unwrap_or_else(|| default.to_owned())
+const WELCOME: &str = "Annotations.WelcomeMessage";
+
+/// The same text as hostd's option `Annotations.WelcomeMessage`: documented as what the console shows, not verified.
+fn welcome_get(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
+    Reply::Say(ctx.state.hostd_option(WELCOME).unwrap_or_default() + "\n")
 }
 
-/// Labels recorded on 6.5; later releases have more lines, which were not recorded.
-fn syslog_get(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
-    let s = &*ctx.state;
-    let number = |key: &str| syslog_value(s, key).parse::<i64>().unwrap_or(0);
-    let truth = |key: &str| syslog_value(s, key) == "true";
-    let logdir = syslog_value(s, "logdir");
-    Reply::One(
-        Rec::new("SyslogGlobalConfig")
-            .with("Default Network Retry Timeout", number("timeout"))
-            .with("Dropped Log File Rotation Size", 100_i64)
-            .with("Dropped Log File Rotations", 10_i64)
-            .with("Enforce SSLCertificates", truth("certs"))
-            .with("Local Log Output", &logdir)
-            .with("Local Log Output Is Configured", s.syslog.contains_key("logdir"))
-            .with("Local Log Output Is Persistent", s.boot_disk_visible())
-            .with("Local Logging Default Rotation Size", number("size"))
-            .with("Local Logging Default Rotations", number("rotate"))
-            .with("Log To Unique Subdirectory", truth("unique"))
-            .with("Message Queue Drop Mark", number("mark"))
-            .with(
-                "Remote Host",
-                match syslog_value(s, "loghost") {
-                    host if host.is_empty() => "<none>".to_owned(),
-                    host => host,
-                },
-            ),
-    )
-}
-
-fn syslog_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
-    if let Some(list) = args.get("reset") {
-        let keys: Vec<&str> = list.split(',').collect();
-        ctx.state.syslog.retain(|k, _| !keys.contains(&k.as_str()) && !keys.contains(&"all"));
+fn welcome_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
+    match super::super::advopt::set(ctx.state, ctx.call, WELCOME, args.get("message").unwrap_or("")) {
+        Ok(()) => Reply::Nothing,
+        Err(text) => Reply::Fault(text),
     }
-    if let Some(hosts) = args.get("loghost") {
-        for host in hosts.split(',').filter(|h| !h.is_empty()) {
-            let rest = ["udp://", "tcp://", "ssl://"].iter().find_map(|p| host.strip_prefix(p));
-            if rest.is_none() && host.contains("://") {
-                return Reply::fault(format!("Invalid remote host {host}: the protocol must be udp, tcp or ssl"));
-            }
-        }
-    }
-    if let Some(dir) = args.get("logdir") {
-        let known = dir.starts_with("/scratch") || dir.starts_with('[') || ctx.call.path(dir).is_dir();
-        if !known {
-            return Reply::fault(format!("Log directory {dir} does not exist"));
-        }
-    }
-    for (option, key) in [
-        ("loghost", "loghost"),
-        ("logdir", "logdir"),
-        ("default-rotate", "rotate"),
-        ("default-size", "size"),
-        ("default-timeout", "timeout"),
-        ("queue-drop-mark", "mark"),
-    ] {
-        if let Some(value) = args.get(option) {
-            ctx.state.syslog.insert(key.into(), value.into());
-        }
-    }
-    for (option, key) in [("logdir-unique", "unique"), ("check-ssl-certs", "certs")] {
-        if let Some(value) = args.bool(option) {
-            ctx.state.syslog.insert(key.into(), value.to_string());
-        }
-    }
-    // The same values are hostd options of another name.
-    let loghost = syslog_value(ctx.state, "loghost");
-    if loghost.is_empty() {
-        ctx.state.hostd.remove("Syslog.global.logHost");
-    } else {
-        ctx.state.hostd.insert("Syslog.global.logHost".into(), loghost);
-    }
-    Reply::Nothing
 }
 
 fn maintenance_get(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
@@ -356,47 +253,4 @@ fn going_down(ctx: &mut Ctx<'_, '_>, args: &Args, effect: impl Fn(u64) -> Effect
     }
     ctx.effects.push(effect(u64::try_from(delay).unwrap_or(10) * 1000));
     Reply::Nothing
-}
-
-fn sshd_pairs(ctx: &Ctx<'_, '_>) -> Vec<(String, String)> {
-    let text =
-        std::fs::read_to_string(ctx.call.path("/etc/ssh/sshd_config")).unwrap_or_else(|_| ctx.state.sshd_config());
-    text.lines()
-        .filter(|l| !l.starts_with('#'))
-        .filter_map(|l| l.split_once(char::is_whitespace))
-        .map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned()))
-        .collect()
-}
-
-/// A table of key and value; a key that is not in the file is not listed. The file is where it is kept.
-fn sshd_list(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
-    Reply::Table(
-        sshd_pairs(ctx)
-            .into_iter()
-            .filter(|(k, _)| args.get("key").is_none_or(|w| w.eq_ignore_ascii_case(k)))
-            .map(|(k, v)| Rec::new("SshServerConfig").with("Key", k).with("Value", v))
-            .collect(),
-    )
-}
-
-fn sshd_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
-    let key = args.need("key").to_ascii_lowercase();
-    if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric()) {
-        return Reply::fault(format!("Invalid key '{key}'"));
-    }
-    let path = ctx.call.path("/etc/ssh/sshd_config");
-    let old = std::fs::read_to_string(&path).unwrap_or_else(|_| ctx.state.sshd_config());
-    let is_key = |l: &str| l.split_whitespace().next().is_some_and(|k| k.eq_ignore_ascii_case(&key));
-    let mut lines: Vec<String> = old.lines().filter(|l| !is_key(l)).map(str::to_owned).collect();
-    let default = ctx.state.sshd_config().lines().find(|l| is_key(l)).map(str::to_owned);
-    match (args.has("reset"), args.get("value")) {
-        (true, _) => lines.extend(default),
-        (false, Some(value)) => lines.push(format!("{key} {value}")),
-        (false, None) => return Reply::fault("A value or --reset has to be given"),
-    }
-    ctx.state.sshd.insert(key, args.get("value").unwrap_or("").to_owned());
-    match std::fs::write(&path, lines.join("\n") + "\n") {
-        Ok(()) => Reply::Nothing,
-        Err(e) => Reply::fault(format!("Unable to write sshd_config: {e}")),
-    }
 }

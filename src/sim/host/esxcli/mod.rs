@@ -52,6 +52,11 @@ impl Cmd {
         self
     }
 
+    pub(super) const fn until(mut self, release: Release) -> Self {
+        self.until = release;
+        self
+    }
+
     fn fits(&self, release: Release) -> bool {
         self.since <= release && release <= self.until
     }

@@ -63,7 +63,7 @@ PrintMotd yes
 PrintLastLog no
 TCPKeepAlive yes
 X11Forwarding no
-Ciphers aes128-ctr,aes192-ctr,aes256-ctr
+Ciphers CIPHERS
 MACs hmac-sha2-256,hmac-sha2-512
 UsePAM yes
 PasswordAuthentication PASSWORD
@@ -73,6 +73,7 @@ AuthorizedKeysFile /etc/ssh/keys-%u/authorized_keys
 ClientAliveInterval 200
 ClientAliveCountMax 3
 MaxSessions 10
+FIPS
 ";
 
 impl HostState {
@@ -134,6 +135,8 @@ impl HostState {
             "libdir = \"/usr/lib/vmware\"\nauthd.proxy.nfc = \"vmware-hostd:ha-nfc\"\n".into(),
             0o644 | SAVED,
         );
+        add("/etc/vmware/settings", String::new(), 0o644 | SAVED);
+        add("/etc/pam.d/passwd", self.pam_passwd(), 0o644 | SAVED);
         add("/etc/hosts", self.hosts_file(), 0o644 | SAVED);
         add("/etc/resolv.conf", self.resolv_conf(), 0o644 | SAVED);
         add("/etc/dhclient-vmk0.conf", "#\n# This file can be used to specify advanced dhclient options for vmk0\n# (usually the management interface). Please refer to dhclient.conf(5)\n# packaged with ISC DHCP 4.0.0 for available options.\n#\n".into(), 0o644 | SAVED);
@@ -151,6 +154,18 @@ impl HostState {
         SSHD_OLD
             .replace("SECONDKEY", if self.release == Release::V60 { "ssh_host_dsa_key" } else { "ssh_host_ecdsa_key" })
             .replace("PASSWORD", if self.release < Release::V67 { "yes" } else { "no" })
+            .replace("CIPHERS", &self.sshd_profile().ciphers.join(","))
+            .replace("FIPS\n", if self.release >= Release::V67 { "FipsMode yes\n" } else { "" })
+    }
+
+    /// How passwords are changed. The form is that of public copies for 6.5 and 6.7, not verified for others.
+    fn pam_passwd(&self) -> String {
+        let policy = self.hostd_option("Security.PasswordQualityControl").unwrap_or_default();
+        format!(
+            "#%PAM-1.0\n\npassword   requisite    /lib/security/$ISA/pam_passwdqc.so {policy}\n\
+             password   sufficient   /lib/security/$ISA/pam_unix.so use_authtok nullok shadow sha512\n\
+             password   required     /lib/security/$ISA/pam_deny.so\n"
+        )
     }
 
     pub(in super::super) fn hosts_file(&self) -> String {
@@ -176,8 +191,8 @@ impl HostState {
         for (n, account) in self.accounts.iter().enumerate() {
             let (uid, gid, home, shell) = match account.id.as_str() {
                 "root" => (0, 0, "/", "/bin/sh"),
-                "dcui" => (100, 100, "/", "/sbin/nologin"),
-                "vpxuser" => (500, 100, "/", "/sbin/nologin"),
+                "dcui" => (100, 100, "/", if account.shell { "/bin/sh" } else { "/sbin/nologin" }),
+                "vpxuser" => (500, 100, "/", if account.shell { "/bin/sh" } else { "/sbin/nologin" }),
                 _ => (1000 + n, 1000 + n, "/", if account.shell { "/bin/sh" } else { "/sbin/nologin" }),
             };
             text.push_str(&format!("{}:x:{uid}:{gid}:{}:{home}:{shell}\n", account.id, account.description));

@@ -3,13 +3,17 @@
 pub(super) mod builds;
 mod files;
 pub(super) mod firewall;
+pub(super) mod hardening;
 pub(super) mod tables;
 
 use std::collections::BTreeMap;
 
+use super::cmd::storage::boot_device;
+use super::cmd::syslog::configured;
+use super::guard::Guard;
 use super::state::{
     Account, Datastore, Failover, Firewall, HostState, Module, Network, Nic, Permission, Portgroup, Release, Ruleset,
-    Security, Service, SshdProfile, StateError, Vmknic, Vswitch,
+    Security, SshdProfile, StateError, Vmknic, Vswitch,
 };
 
 /// Hex digits that depend on nothing but the words and the index, so that a host is the same in every run.
@@ -129,35 +133,6 @@ const MODULES: &[(&str, Release, Release, bool)] = &[
     ("vsanbase", Release::V60, Release::V80, false),
     ("fips_crypto", Release::V67, Release::V80, true),
     ("crypto_fips", Release::V60, Release::V65, true),
-];
-
-/// Init script, hostd's key, hostd's label, policy, running, first release. Policies: hardening material says
-/// that CIM and SNMP ship stopped and start with the host.
-const SERVICES: &[(&str, &str, &str, &str, bool, Release)] = &[
-    ("DCUI", "DCUI", "Direct Console UI", "on", true, Release::V60),
-    ("ESXShell", "TSM", "ESXi Shell", "off", false, Release::V60),
-    ("SSH", "TSM-SSH", "SSH", "on", true, Release::V60),
-    ("attestd", "attestd", "attestd", "off", false, Release::V67),
-    ("dpd", "dpd", "dpd", "off", false, Release::V67),
-    ("kmxd", "kmxd", "kmxd", "off", false, Release::V67),
-    ("lbtd", "lbtd", "Load-Based Teaming Daemon", "on", true, Release::V60),
-    ("lwsmd", "lwsmd", "Active Directory Service", "off", false, Release::V60),
-    ("ntpd", "ntpd", "NTP Daemon", "off", false, Release::V60),
-    ("ptpd", "ptpd", "PTP Daemon", "off", false, Release::V70),
-    ("pcscd", "pcscd", "PC/SC Smart Card Daemon", "off", false, Release::V60),
-    ("sfcbd-watchdog", "sfcbd-watchdog", "CIM Server", "on", false, Release::V60),
-    ("slpd", "slpd", "slpd", "off", false, Release::V70),
-    ("snmpd", "snmpd", "SNMP Server", "on", false, Release::V60),
-    ("vmsyslogd", "vmsyslogd", "Syslog Server", "on", true, Release::V60),
-    ("vpxa", "vpxa", "VMware vCenter Agent", "on", false, Release::V60),
-    ("xorg", "xorg", "X.Org Server", "on", false, Release::V60),
-    ("hostd", "", "", "on", true, Release::V60),
-    ("rhttpproxy", "", "", "on", true, Release::V60),
-    ("vobd", "", "", "on", true, Release::V60),
-    ("usbarbitrator", "", "", "on", true, Release::V60),
-    ("storageRM", "", "", "on", true, Release::V60),
-    ("sensord", "", "", "off", false, Release::V60),
-    ("wsman", "", "", "on", false, Release::V60),
 ];
 
 impl HostState {
@@ -338,17 +313,7 @@ impl HostState {
                 routes: Vec::new(),
                 generated: 0,
             },
-            services: SERVICES
-                .iter()
-                .filter(|s| s.5 <= release)
-                .map(|s| Service {
-                    script: s.0.into(),
-                    key: s.1.into(),
-                    label: s.2.into(),
-                    policy: s.3.into(),
-                    running: s.4,
-                })
-                .collect(),
+            services: hardening::services(release),
             firewall: Firewall {
                 enabled: true,
                 loaded: true,
@@ -356,24 +321,26 @@ impl HostState {
                 rulesets: firewall::RULESETS
                     .iter()
                     .filter(|r| r.since <= release)
-                    .map(|r| Ruleset { name: r.name.into(), enabled: r.enabled, all: true, ips: Vec::new() })
+                    .map(|r| Ruleset { name: r.name.into(), enabled: r.enabled(release), all: true, ips: Vec::new() })
                     .collect(),
             },
             syslog: BTreeMap::new(),
             ntp_servers: Vec::new(),
             ntp_loglevel: "warning".into(),
-            sshd: BTreeMap::new(),
             accounts: vec![
                 account("root", "Administrator", true),
-                account("dcui", "DCUI User", release < Release::V80),
-                account("vpxuser", "VMware VirtualCenter administration account", false),
+                account("dcui", "DCUI User", true),
+                account("vpxuser", "VMware VirtualCenter administration account", true),
             ],
             permissions: vec![admin("dcui"), admin("root"), admin("vpxuser")],
             vms: Vec::new(),
             maintenance: false,
             certificates: 1,
+            guard: Guard::default(),
             attached: None,
         };
+        state.guard = Guard::factory(release, &boot_device(&state));
+        state.guard.syslog_running = configured(&state);
         state.mark_hardware();
         state.load_modules();
         Ok(state)

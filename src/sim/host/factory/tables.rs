@@ -57,7 +57,7 @@ fn five(cells: &[&'static str], from: usize) -> [&'static str; 5] {
     std::array::from_fn(|i| cells.get(from + i).copied().unwrap_or("-"))
 }
 
-fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+pub(super) fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(|l| l.split('\t').collect())
 }
 
