@@ -8,7 +8,7 @@ use super::text::block;
 use crate::engine::events::{ControlEvent, ControlVerdict, Status};
 
 /// What people are told of a control. The order is that of the lists: what needs attention first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Outcome {
     /// Not as asked, and it counts.
     Fail,
@@ -151,10 +151,6 @@ impl Tally {
 
     pub fn get(&self, outcome: Outcome) -> usize {
         self.0[outcome as usize]
-    }
-
-    pub fn total(&self) -> usize {
-        self.0.iter().sum()
     }
 
     /// `58 pass (2 of them fixed), 3 fail, 1 waived`: none of what there is none of, but passes and fails always.

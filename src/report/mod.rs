@@ -4,6 +4,8 @@
 mod bars;
 mod checklist;
 mod collect;
+#[cfg(test)]
+mod control_tests;
 mod controls;
 mod diff;
 pub mod facts;
@@ -14,6 +16,7 @@ mod junit;
 mod lab;
 mod lines;
 mod log;
+mod matrix;
 mod sink;
 mod summary;
 #[cfg(test)]
