@@ -55,7 +55,8 @@ pub struct RunArgs {
     waivers: Vec<PathBuf>,
     #[command(flatten)]
     record: RecordArgs,
-    /// human, json, junit[=FILE] or html[=FILE]; comma-separated, at most one without a file.
+    /// human, json, junit[=FILE], html[=FILE]; of controls also ckl=FILE, cklb=FILE, xccdf=FILE, one file a host
+    /// ({host} is its name); comma-separated, at most one without a file.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     output: Vec<OutputKind>,
     /// Time limit of a command whose step sets none.
@@ -163,6 +164,8 @@ async fn checked(args: RunArgs, what: Wanted, mut options: RunOptions) -> Result
     for file in &args.waivers {
         playbook.waivers.extend(crate::playbook::read_waivers(file).map_err(Failure::Problems)?);
     }
+    let controls = playbook.steps.iter().filter_map(|step| step.id.as_deref());
+    crate::report::fits(&args.output, playbook.baseline.as_deref(), controls).map_err(Failure::Text)?;
     if let Some(run) = &args.resume {
         let recorded = Journal::load(run).map_err(|e| Failure::Text(e.to_string()))?;
         options.resumed = recorded.done().into_iter().map(|(host, done)| (host, done.steps)).collect();

@@ -2,7 +2,18 @@
 
 use indexmap::IndexMap;
 
+use super::facts::{self, Lookup};
 use crate::engine::events::{ControlEvent, Event, EventKind, HostResult, Status, StepEvent};
+
+/// Where titles and severities come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts(pub Lookup);
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self(facts::benchmark)
+    }
+}
 
 /// A run as far as its events tell.
 #[derive(Debug, Default)]
@@ -20,6 +31,8 @@ pub(super) struct Collected {
     pub notes: Vec<String>,
     /// Wall time, when the run ended in order.
     pub seconds: Option<f64>,
+    /// What is known of baselines.
+    pub facts: Facts,
 }
 
 /// One host.
@@ -30,6 +43,8 @@ pub(super) struct HostRecord {
     pub build: u64,
     /// Time of the first event.
     pub since: Option<String>,
+    /// Time of its end.
+    pub ended: Option<String>,
     /// With the time at which each ended.
     pub steps: Vec<(String, StepEvent)>,
     /// What became of its controls.
@@ -95,7 +110,11 @@ impl Collected {
                     reboot.seconds = Some(*seconds);
                 }
             }
-            EventKind::HostFinished(result) => self.host(&result.host, event).result = Some(result.clone()),
+            EventKind::HostFinished(result) => {
+                let record = self.host(&result.host, event);
+                record.ended = Some(event.time.clone());
+                record.result = Some(result.clone());
+            }
             EventKind::HostFailed { host, error, unreachable } => {
                 self.host(host, event).error = Some(HostError { text: error.clone(), unreachable: *unreachable });
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Reporter;
 use super::collect::{Collected, HostRecord};
 use super::diff::unified;
+use super::matrix::Matrix;
 use super::sink::Sink;
 use super::text::{block, span};
 use crate::engine::events::{ChangeShown, Event, HostResult, Status};
@@ -19,7 +20,7 @@ const NARROWEST: f64 = 0.25;
 /// Gathers the run and writes the page at its end.
 pub struct Html {
     sink: Sink,
-    run: Collected,
+    pub(super) run: Collected,
 }
 
 #[derive(Serialize)]
@@ -34,6 +35,7 @@ struct Page<'a> {
     tone: &'static str,
     total: HostResult,
     total_cells: Vec<Cell>,
+    controls: Option<Matrix>,
     hosts: Vec<HostPart>,
     notes: &'a [String],
     version: &'static str,
@@ -137,6 +139,7 @@ impl Html {
             total.commands += host.result.commands;
             total.round_trips += host.result.round_trips;
         }
+        let controls = Matrix::new(run);
         let bad = hosts.iter().filter(|h| h.tone == "failed").count();
         let (tone, headline) = if hosts.is_empty() {
             ("ok", "No host was selected".to_owned())
@@ -144,6 +147,14 @@ impl Html {
             ("failed", "The run broke off".to_owned())
         } else if bad > 0 {
             ("failed", format!("{bad} of {} need attention", super::text::count(hosts.len(), "host")))
+        } else if let Some(controls) = controls.as_ref().filter(|c| c.fails > 0) {
+            let verb = if controls.fails == 1 { "fails" } else { "fail" };
+            let on = format!("on {} of {}", controls.failing, super::text::count(hosts.len(), "host"));
+            ("failed", format!("{} {verb} {on}", super::text::count(controls.fails, "control")))
+        } else if let Some(controls) = controls.as_ref().filter(|c| c.unjudged > 0) {
+            ("changed", format!("No control fails; {} must be judged by a person", controls.unjudged))
+        } else if controls.is_some() {
+            ("ok", "No control fails".to_owned())
         } else if run.read_only() && total.changed > 0 {
             ("changed", format!("{} would change", super::text::count(total.changed, "step")))
         } else if total.changed > 0 {
@@ -160,6 +171,7 @@ impl Html {
             ended: run.seconds.is_some(),
             headline,
             tone,
+            controls,
             total_cells: cells(&total),
             total,
             hosts,

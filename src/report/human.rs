@@ -19,7 +19,7 @@ pub struct Human<W> {
     options: ReportOptions,
     lines: Lines,
     bars: Option<Bars>,
-    run: Collected,
+    pub(super) run: Collected,
     pending: String,
     since: Instant,
     closed: bool,

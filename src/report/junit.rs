@@ -1,21 +1,22 @@
-//! JUnit XML for CI: a test suite for each host, a test case for each step. Made to the schema that Jenkins' xUnit
-//! plugin publishes (junit-10.xsd), which other CI systems read too.
+//! JUnit XML for CI: a test suite for each host, a test case for each control, and for each step that is no part of
+//! one. Made to the schema that Jenkins' xUnit plugin publishes (junit-10.xsd), which other CI systems read too.
 
 use std::io;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as Xml};
 
-use super::Reporter;
 use super::collect::{Collected, HostRecord};
+use super::controls::{self, Benchmarks, Outcome, Shown};
 use super::sink::Sink;
 use super::text::xml;
+use super::{Reporter, block};
 use crate::engine::events::{Event, Status, StepEvent};
 
 /// Gathers the run and writes the XML at its end.
 pub struct Junit {
     sink: Sink,
-    run: Collected,
+    pub(super) run: Collected,
 }
 
 /// What one host counts.
@@ -36,7 +37,8 @@ impl Junit {
     fn render(&self) -> io::Result<String> {
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         writer.write_event(Xml::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-        let counts: Vec<_> = self.run.hosts.iter().map(|(name, host)| self.count(name, host)).collect();
+        let known = controls::benchmarks(&self.run);
+        let counts: Vec<_> = self.run.hosts.iter().map(|(name, host)| self.count(name, host, &known)).collect();
         let sum = |f: fn(&Counts) -> usize| counts.iter().map(f).sum::<usize>().to_string();
         let seconds = self.run.seconds.unwrap_or_else(|| counts.iter().map(|c| c.seconds).fold(0.0, f64::max));
         writer
@@ -48,7 +50,7 @@ impl Junit {
             .with_attribute(("time", time(seconds).as_str()))
             .write_inner_content(|w| {
                 for ((name, host), counts) in self.run.hosts.iter().zip(&counts) {
-                    self.suite(w, name, host, counts)?;
+                    self.suite(w, name, host, counts, &known)?;
                 }
                 Ok(())
             })?;
@@ -56,7 +58,14 @@ impl Junit {
         Ok(text + "\n")
     }
 
-    fn suite(&self, w: &mut Writer<Vec<u8>>, name: &str, host: &HostRecord, counts: &Counts) -> io::Result<()> {
+    fn suite(
+        &self,
+        w: &mut Writer<Vec<u8>>,
+        name: &str,
+        host: &HostRecord,
+        counts: &Counts,
+        known: &Benchmarks,
+    ) -> io::Result<()> {
         let started = host.since.as_deref().unwrap_or(&self.run.started);
         w.create_element("testsuite")
             .with_attribute(("name", &*xml(name)))
@@ -69,8 +78,11 @@ impl Junit {
             .with_attribute(("hostname", &*xml(host.address.as_deref().unwrap_or(name))))
             .write_inner_content(|w| {
                 self.properties(w, name, host)?;
-                for (_, step) in &host.steps {
+                for step in own_steps(host) {
                     self.case(w, name, step)?;
+                }
+                for control in controls::shown(host, known) {
+                    control_case(w, name, host, &control)?;
                 }
                 if let Some(error) = &host.error {
                     let kind = if error.unreachable { "unreachable" } else { "lost" };
@@ -177,13 +189,21 @@ impl Junit {
         self.run.mode == "verify" && step.status == Status::WouldChange
     }
 
-    fn count(&self, name: &str, host: &HostRecord) -> Counts {
-        let mut counts = Counts::default();
-        for (_, step) in &host.steps {
+    fn count(&self, name: &str, host: &HostRecord, known: &Benchmarks) -> Counts {
+        let mut counts = Counts { seconds: host.steps.iter().map(|(_, s)| s.seconds).sum(), ..Counts::default() };
+        for step in own_steps(host) {
             counts.tests += 1;
             counts.failures += usize::from(step.status == Status::Failed || self.drift(step));
             counts.skipped += usize::from(step.status == Status::Skipped);
-            counts.seconds += step.seconds;
+        }
+        for control in controls::shown(host, known) {
+            counts.tests += 1;
+            match case_of(&control) {
+                Case::Failure(_) => counts.failures += 1,
+                Case::Error => counts.errors += 1,
+                Case::Skipped(_) => counts.skipped += 1,
+                Case::Passed => {}
+            }
         }
         if host.error.is_some() || host.result.is_none() {
             counts.tests += 1;
@@ -193,6 +213,82 @@ impl Junit {
         counts.seconds = if whole > 0.0 { whole } else { counts.seconds };
         counts
     }
+}
+
+/// The steps that are no part of a control that has a case of its own.
+fn own_steps(host: &HostRecord) -> impl Iterator<Item = &StepEvent> {
+    let judged = |step: &StepEvent| step.id.as_ref().is_some_and(|id| host.controls.iter().any(|c| c.id == *id));
+    host.steps.iter().map(|(_, step)| step).filter(move |step| !judged(step))
+}
+
+/// What a control is as a test.
+enum Case {
+    Passed,
+    /// Why in a word, for the element's `type`.
+    Failure(&'static str),
+    /// Something went wrong while it was judged.
+    Error,
+    /// Why in a word.
+    Skipped(&'static str),
+}
+
+fn case_of(control: &Shown<'_>) -> Case {
+    match control.outcome {
+        Outcome::NotJudged if control.broken => Case::Error,
+        Outcome::Fail if control.broken => Case::Failure("failed"),
+        Outcome::Fail => Case::Failure("finding"),
+        Outcome::Pending => Case::Failure("pending reboot"),
+        Outcome::NotJudged => Case::Skipped("not judged"),
+        Outcome::NotApplicable => Case::Skipped("not applicable"),
+        Outcome::Waived => Case::Skipped("waived"),
+        Outcome::Pass | Outcome::Fixed => Case::Passed,
+    }
+}
+
+fn control_case(w: &mut Writer<Vec<u8>>, host: &str, record: &HostRecord, control: &Shown<'_>) -> io::Result<()> {
+    let id = control.event.id.as_str();
+    let seconds = record.steps.iter().filter(|(_, s)| s.id.as_deref() == Some(id)).map(|(_, s)| s.seconds).sum();
+    // With the severity as its class, a tree of classes sorts findings by how bad they are.
+    let severity = control.severity().map_or("control", |s| s.word());
+    let found = control.found();
+    let mut lines = vec![found.clone()];
+    lines.extend(control.waiver());
+    let text = lines.iter().filter(|l| !l.is_empty()).cloned().collect::<Vec<_>>().join("\n");
+    let first = |text: &str, otherwise: &str| {
+        let line = text.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or(otherwise);
+        block(line).into_owned()
+    };
+    let case = w
+        .create_element("testcase")
+        .with_attribute(("name", &*xml(&format!("{id} {}", block(control.title()).replace('\n', " ")))))
+        .with_attribute(("classname", &*xml(&format!("{host}.{severity}"))))
+        .with_attribute(("time", time(seconds).as_str()));
+    let (element, kind, message, inner) = match case_of(control) {
+        Case::Failure(kind) => ("failure", Some(kind), first(&found, "not as asked"), text),
+        Case::Error => ("error", Some("failed"), first(&found, "it could not be judged"), text),
+        Case::Skipped(kind) => {
+            let why = if kind == "waived" { control.waiver() } else { Some(found.clone()).filter(|f| !f.is_empty()) };
+            let message = why.map_or_else(|| kind.to_owned(), |why| format!("{kind}: {}", first(&why, "")));
+            ("skipped", None, message, text)
+        }
+        Case::Passed if text.is_empty() => {
+            case.write_empty()?;
+            return Ok(());
+        }
+        Case::Passed => ("system-out", None, String::new(), text),
+    };
+    case.write_inner_content(|w| {
+        let mut element = w.create_element(element);
+        if let Some(kind) = kind {
+            element = element.with_attribute(("type", kind));
+        }
+        if !message.is_empty() {
+            element = element.with_attribute(("message", &*xml(&message)));
+        }
+        element.write_text_content(BytesText::new(&xml(&inner)))?;
+        Ok(())
+    })?;
+    Ok(())
 }
 
 impl Reporter for Junit {

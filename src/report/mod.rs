@@ -2,8 +2,13 @@
 //! events read back from a journal give the same report.
 
 mod bars;
+mod checklist;
 mod collect;
+#[cfg(test)]
+mod control_tests;
+mod controls;
 mod diff;
+pub mod facts;
 mod html;
 mod human;
 mod json;
@@ -11,12 +16,14 @@ mod junit;
 mod lab;
 mod lines;
 mod log;
+mod matrix;
 mod sink;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
 mod trials;
+mod verdicts;
 
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +31,7 @@ use std::str::FromStr;
 
 use crate::engine::events::Event;
 
+pub use checklist::{Checklists, fits};
 pub use html::Html;
 pub use human::Human;
 pub use json::Json;
@@ -76,19 +84,40 @@ pub enum OutputKind {
     Junit(Option<PathBuf>),
     /// One HTML page, into a file or on standard output.
     Html(Option<PathBuf>),
+    /// A checklist of STIG Viewer 2 for each host.
+    Ckl(PathBuf),
+    /// A checklist of STIG Viewer 3 for each host.
+    Cklb(PathBuf),
+    /// XCCDF results for each host.
+    Xccdf(PathBuf),
 }
 
 impl OutputKind {
     /// Whether it takes standard output.
     pub fn on_stdout(&self) -> bool {
-        !matches!(self, Self::Junit(Some(_)) | Self::Html(Some(_)))
+        matches!(self, Self::Human | Self::Json | Self::Junit(None) | Self::Html(None))
+    }
+
+    /// The form of checklist, where it is one.
+    fn checklist(&self) -> Option<checklist::Format> {
+        match self {
+            Self::Ckl(_) => Some(checklist::Format::Ckl),
+            Self::Cklb(_) => Some(checklist::Format::Cklb),
+            Self::Xccdf(_) => Some(checklist::Format::Xccdf),
+            Self::Human | Self::Json | Self::Junit(_) | Self::Html(_) => None,
+        }
+    }
+
+    /// Whether it is one file a host, of its controls: `ckl`, `cklb` or `xccdf`.
+    pub fn is_checklist(&self) -> bool {
+        self.checklist().is_some()
     }
 }
 
 impl FromStr for OutputKind {
     type Err = String;
 
-    /// `human`, `json`, `junit[=FILE]` or `html[=FILE]`.
+    /// `human`, `json`, `junit[=FILE]`, `html[=FILE]`, `ckl=FILE`, `cklb=FILE` or `xccdf=FILE`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, file) = match text.split_once('=') {
             Some((_, "")) => return Err(format!("`{text}` names no file after the `=`")),
@@ -100,10 +129,19 @@ impl FromStr for OutputKind {
             ("json", None) => Ok(Self::Json),
             ("junit", file) => Ok(Self::Junit(file)),
             ("html", file) => Ok(Self::Html(file)),
+            ("ckl", Some(file)) => Ok(Self::Ckl(file)),
+            ("cklb", Some(file)) => Ok(Self::Cklb(file)),
+            ("xccdf", Some(file)) => Ok(Self::Xccdf(file)),
+            ("ckl" | "cklb" | "xccdf", None) => Err(format!(
+                "`{name}` is a file for each host: write `{name}=FILE`, with `{{host}}` where its name goes"
+            )),
             ("human" | "json", Some(_)) => {
                 Err(format!("`{name}` goes to standard output and takes no file; redirect it with `> FILE`"))
             }
-            _ => Err(format!("`{text}` is no form of output: one of human, json, junit[=FILE], html[=FILE]")),
+            _ => Err(format!(
+                "`{text}` is no form of output: one of human, json, junit[=FILE], html[=FILE], ckl=FILE, cklb=FILE, \
+                 xccdf=FILE"
+            )),
         }
     }
 }
@@ -150,6 +188,9 @@ pub fn for_output(kind: OutputKind, options: &ReportOptions) -> io::Result<Box<d
         OutputKind::Json => Box::new(Json::stdout()),
         OutputKind::Junit(file) => Box::new(Junit::new(sink::Sink::new(file)?)),
         OutputKind::Html(file) => Box::new(Html::new(sink::Sink::new(file)?)),
+        OutputKind::Ckl(file) => Box::new(Checklists::new(checklist::Format::Ckl, file)?),
+        OutputKind::Cklb(file) => Box::new(Checklists::new(checklist::Format::Cklb, file)?),
+        OutputKind::Xccdf(file) => Box::new(Checklists::new(checklist::Format::Xccdf, file)?),
     })
 }
 

@@ -9,11 +9,13 @@ use super::ReportOptions;
 use super::collect::Collected;
 use super::lines::Lines;
 use super::text::{block, count, one_line, span};
-use crate::engine::events::{HostResult, Status};
+use super::verdicts;
+use crate::engine::events::{HostResult, Status, StepEvent};
 
 /// The whole ending, with a blank line before it. `ended` is false when the run broke off.
 pub(super) fn render(run: &Collected, options: &ReportOptions, lines: &Lines, ended: bool) -> String {
-    let mut out = String::from("\n");
+    let mut out = verdicts::render(run, options, lines);
+    out.push('\n');
     out.push_str(&table(run, options, lines));
     out.push_str(&failures(run, lines));
     out.push('\n');
@@ -116,6 +118,9 @@ fn closing(run: &Collected, options: &ReportOptions, ended: bool) -> String {
     let sum = |f: fn(&HostResult) -> usize| results.iter().map(f).sum::<usize>();
     let (ok, changed, failed) = (sum(|r| r.ok), sum(|r| r.changed), sum(|r| r.failed));
     let lost = run.hosts.values().filter(|r| r.error.is_some()).count();
+    // What fails and is left to a person, or waived, or not judged: then the hosts do not simply match.
+    let controls = run.hosts.values().any(|r| !r.controls.is_empty());
+    let left = sum(|r| r.by_hand);
     let hosts = match run.hosts.len() {
         1 => "the host".to_owned(),
         2 => "both hosts".to_owned(),
@@ -158,18 +163,42 @@ fn closing(run: &Collected, options: &ReportOptions, ended: bool) -> String {
         let verb = if differ == 1 { "differs" } else { "differ" };
         let of = count(results.len(), "host");
         let next = if options.diff { "" } else { " `--diff` shows the values." };
-        format!(
-            "{differ} of {of} {verb}: {} would change. `esxprep apply` without `--check` changes them.{next}",
-            count(changed, "step")
-        )
+        let person = for_a_person(run);
+        let would = match (changed.saturating_sub(person), person) {
+            (0, n) => format!("{} left to a person.", count(n, "step")),
+            (n, 0) => {
+                format!("{} would change. `esxprep apply` without `--check` changes them.", count(n, "step"))
+            }
+            (n, person) => format!(
+                "{} would change, {person} more are left to a person. `esxprep apply` without `--check` changes the first.",
+                count(n, "step")
+            ),
+        };
+        format!("{differ} of {of} {verb}: {would}{next}")
+    } else if left > 0 {
+        let verb = if left == 1 { "is" } else { "are" };
+        let made = if changed > 0 { format!("{} changed, ", count(changed, "step")) } else { String::new() };
+        let what = if controls { " The findings above say what to do." } else { "" };
+        format!("{made}{} {verb} left to a person{took}.{what}", count(left, "step"))
+    } else if changed == 0 && controls {
+        format!("Nothing to change on {hosts} ({} ok{took}).", count(ok, "step"))
     } else if changed == 0 {
         format!("Nothing to do: {hosts} {matches} already ({} ok{took}).", count(ok, "step"))
+    } else if controls {
+        format!("{} changed on {hosts}, {ok} were right already{took}.", count(changed, "step"))
     } else {
         format!("Now {hosts} {matches}: {} changed, {ok} were right already{took}.", count(changed, "step"))
     };
     let mut letters = sentence.chars();
     let sentence = letters.next().map(|c| c.to_uppercase().chain(letters).collect::<String>()).unwrap_or_default();
-    format!("{sentence}\nJournal: esxprep log {id}\n")
+    format!("{sentence}\n{}Journal: esxprep log {id}\n", verdicts::closing(run))
+}
+
+/// Steps of a run that changes nothing which found only what no `apply` would change.
+fn for_a_person(run: &Collected) -> usize {
+    let by_hand = |s: &StepEvent| !s.changes.is_empty() && s.changes.iter().all(|c| c.by_hand.is_some());
+    let steps = run.hosts.values().flat_map(|h| &h.steps);
+    steps.filter(|(_, s)| s.status == Status::WouldChange && by_hand(s)).count()
 }
 
 /// Hosts of which neither the end nor the loss was told.

@@ -32,6 +32,11 @@ impl Reports {
                 "two forms of output want standard output: give one of them a file, as in `--output junit=FILE`".into(),
             );
         }
+        if kinds.iter().any(OutputKind::is_checklist) {
+            return Err(
+                "checklists are of hosts as they are: `apply` and `verify` write them, `esxprep test` does not".into(),
+            );
+        }
         let mut all = Self { human: on_stdout == 0, json: false, junit: Vec::new(), html: Vec::new(), options };
         for kind in kinds {
             match kind {
@@ -41,6 +46,8 @@ impl Reports {
                     all.junit.extend(TrialJunit::new(kind).map_err(|e| format!("cannot write the report: {e}"))?)
                 }
                 OutputKind::Html(_) => all.html.push(kind.clone()),
+                // Refused above.
+                OutputKind::Ckl(_) | OutputKind::Cklb(_) | OutputKind::Xccdf(_) => {}
             }
         }
         Ok(all)
