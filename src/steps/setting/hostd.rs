@@ -13,15 +13,71 @@ pub fn view(key: &Key) -> Command {
     Command::new("vim-cmd hostsvc/advopt/view").arg(&key.dotted)
 }
 
-pub fn look(key: &Key, wanted: &Wanted, kind: Option<HostdType>, seen: &Seen<'_>) -> Result<Found, Trouble> {
+/// The read of all keys at once. That it holds every key of `view`, `Security.` and `Config.` too, is not verified:
+/// whatever is not in it is asked for by name.
+pub fn dump() -> Command {
+    Command::new("vim-cmd hostsvc/advopt/settings")
+}
+
+/// The value of a key in a dump of settings; `None`: there is no such key, or no dump.
+pub(crate) fn in_dump(text: &str, key: &str) -> Option<Value> {
+    let all = vimdump::parse(text).ok()?;
+    let one = all.items().iter().find(|item| item.get("key").and_then(Value::as_str) == Some(key))?;
+    one.get("value").cloned()
+}
+
+/// Those of the keys that the dump does not have; all of them when it was refused or cannot be read.
+pub fn not_in_dump<'k>(keys: &[&'k Key], seen: &Seen<'_>) -> Vec<&'k Key> {
+    let Ok(output) = seen.raw(&dump()) else { return Vec::new() };
+    let all = vimdump::parse(&output.stdout).ok().filter(|_| failure(output).is_none());
+    let has = |key: &Key| {
+        all.iter().flat_map(|all| all.items()).any(|item| {
+            item.get("key").and_then(Value::as_str) == Some(key.dotted.as_str()) && item.get("value").is_some()
+        })
+    };
+    keys.iter().filter(|key| !has(key)).copied().collect()
+}
+
+/// The value now: out of the dump if there is one and it has it, else by name.
+fn now(key: &Key, bulk: bool, seen: &Seen<'_>) -> Result<Value, Trouble> {
+    if bulk {
+        let output = seen.raw(&dump())?;
+        if failure(output).is_none()
+            && let Some(value) = in_dump(&output.stdout, &key.dotted)
+        {
+            return Ok(value);
+        }
+    }
     let read = view(key);
     let output = seen.raw(&read)?;
     let dump = vimdump::parse(&output.stdout);
-    let Some(now) = dump.as_ref().ok().filter(|d| d.find("key").is_some()).and_then(|d| d.find("value")) else {
-        return Err(no_value(&read, output));
+    let value = dump.as_ref().ok().filter(|d| d.find("key").is_some()).and_then(|d| d.find("value"));
+    value.cloned().ok_or_else(|| no_value(&read, output))
+}
+
+pub fn look(
+    key: &Key,
+    wanted: &Wanted,
+    kind: Option<HostdType>,
+    bulk: bool,
+    seen: &Seen<'_>,
+) -> Result<Found, Trouble> {
+    let found = now(key, bulk, seen)?;
+    let now = &found;
+    let value = match wanted {
+        Wanted::Value(value) => value,
+        Wanted::Judged => return Ok(Found { value: now.text(), change: None }),
+        Wanted::Default => {
+            return Err(refused(key, "hostd does not show its defaults; give the value itself").into());
+        }
     };
-    let Wanted::Value(value) = wanted else {
-        return Err(refused(key, "hostd does not show its defaults; give the value itself").into());
+    let undo = match (now, kind) {
+        (Value::Text(text), _) => Some(text.as_str().into()),
+        (Value::Bool(b), _) => Some((*b).into()),
+        (Value::Number(n), _) => Some((*n).into()),
+        // A text that is not set reads like an empty one; a number or a switch cannot be unset again.
+        (Value::Unset, kind) if kind.or_else(|| key.hostd_type()) == Some(HostdType::String) => Some("".into()),
+        _ => None,
     };
     let kind = kind.unwrap_or_else(|| match (now, key.hostd_type()) {
         (Value::Text(_), _) => HostdType::String,
@@ -61,7 +117,7 @@ pub fn look(key: &Key, wanted: &Wanted, kind: Option<HostdType>, seen: &Seen<'_>
     };
     let change = (!same).then(|| {
         let update = Command::new("vim-cmd hostsvc/advopt/update").arg(&key.dotted).arg(kind.word()).arg(&want);
-        change(key, &now, &want, update, key.needs_reboot().is_some())
+        change(key, (&now, &want), undo, update, key.needs_reboot().is_some())
     });
     Ok(Found { value: now, change })
 }

@@ -37,6 +37,7 @@ pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Troubl
     let (configured, running) = (cell(row, "Configured"), cell(row, "Runtime"));
     let is_bool = cell(row, "Type").eq_ignore_ascii_case("bool");
     let want = match wanted {
+        Wanted::Judged => return Ok(Found { value: configured, change: None }),
         Wanted::Default => cell(row, "Default"),
         Wanted::Value(value) if is_bool => match value {
             Scalar::Int(n @ (0 | 1)) => Some(*n == 1),
@@ -57,7 +58,11 @@ pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Troubl
     let change = if !same(&configured, &want) {
         let set = Command::esxcli("system settings kernel set").opt("-s", name);
         let set = if want.starts_with('-') { set.opt("--value", &want) } else { set.opt("-v", &want) };
-        Some(change(key, &configured, &want, set, true))
+        // Taken back before the next boot, it is what runs already.
+        let reboot = !row.contains_key("Runtime") || !same(&running, &want);
+        // A switch that shows neither true nor false cannot be asked for.
+        let undo = (!is_bool || truth(&configured).is_some()).then(|| configured.as_str().into());
+        Some(change(key, (&configured, &want), undo, set, reboot))
     } else if !same(&running, &want) && row.contains_key("Runtime") {
         Some(Change {
             summary: format!("setting {} is configured and waits for a reboot", key.dotted),

@@ -1,7 +1,9 @@
 //! Settings of the VMkernel: `esxcli system settings advanced`.
 
+use serde_json::json;
+
 use super::super::sysargs::{Scalar, nearest_text};
-use super::{Change, Found, Trouble, Wanted, change};
+use super::{Change, Found, Trouble, Undo, Wanted, change};
 use crate::esxi::Command;
 use crate::esxi::settings::{Advanced, Key, advanced};
 use crate::steps::{Seen, StepError};
@@ -29,15 +31,20 @@ pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Troubl
         return Err(Trouble::Missing(nearest_text(&wanted, names.iter().map(String::as_str))));
     };
     let reboot = key.needs_reboot().is_some() || option.says_reboot();
+    if *wanted == Wanted::Judged {
+        return Ok(Found { value: printed(option), change: None });
+    }
     let made = if option.is_int { int(key, option, wanted, reboot) } else { string(key, option, wanted, reboot) };
     let change = made?.map(|mut change| {
         // 8.0 and later say so in `Impact`.
         change.effect.maintenance = option.impact.eq_ignore_ascii_case("maintenance-mode");
         change
     });
-    let value =
-        if option.is_int { option.int.map(|n| n.to_string()).unwrap_or_default() } else { option.string.to_owned() };
-    Ok(Found { value, change })
+    Ok(Found { value: printed(option), change })
+}
+
+fn printed(option: &Advanced<'_>) -> String {
+    if option.is_int { option.int.map(|n| n.to_string()).unwrap_or_default() } else { option.string.to_owned() }
 }
 
 fn refused(key: &Key, text: String) -> StepError {
@@ -56,6 +63,7 @@ fn int(key: &Key, option: &Advanced<'_>, wanted: &Wanted, reboot: bool) -> Resul
             };
             (default, set.words("-d"))
         }
+        Wanted::Judged => return Ok(None),
         Wanted::Value(value) => {
             let want = match value {
                 // A switch may be written as one.
@@ -72,22 +80,35 @@ fn int(key: &Key, option: &Advanced<'_>, wanted: &Wanted, reboot: bool) -> Resul
             (want, if want < 0 { set.opt("--int-value", text) } else { set.opt("-i", text) })
         }
     };
-    let too_low = option.min.is_some_and(|min| want < min);
-    let too_high = option.max.is_some_and(|max| want > max);
     // Some options print 0 for both limits.
-    if (too_low || too_high) && option.min < option.max && *wanted != Wanted::Default {
+    let outside = |n: i64| {
+        option.min < option.max && (option.min.is_some_and(|min| n < min) || option.max.is_some_and(|max| n > max))
+    };
+    if outside(want) && *wanted != Wanted::Default {
         let limit = |n: Option<i64>| n.map_or("?".to_owned(), |n| n.to_string());
         let text =
             format!("{want} is outside of {} to {}, which this host allows", limit(option.min), limit(option.max));
         return Err(refused(key, text));
     }
-    Ok((now != want).then(|| change(key, &now.to_string(), &want.to_string(), action, reboot)))
+    // What the host would not take as a value cannot be given back as one.
+    let undo = (!outside(now)).then(|| now.into());
+    let made = || change(key, (&now.to_string(), &want.to_string()), undo, action, reboot);
+    Ok((now != want).then(|| or_default(made(), key, option.default_int == Some(now))))
+}
+
+/// The default can be asked for although its value cannot.
+fn or_default(mut change: Change, key: &Key, was_default: bool) -> Change {
+    if change.undo.is_none() && was_default {
+        change.undo = Undo::step(super::KIND.name, json!({"key": key.dotted, "default": true}));
+    }
+    change
 }
 
 fn string(key: &Key, option: &Advanced<'_>, wanted: &Wanted, reboot: bool) -> Result<Option<Change>, StepError> {
     let set = set().opt("-o", option.path);
     let (want, action) = match wanted {
         Wanted::Default => (option.default_string.to_owned(), set.words("-d")),
+        Wanted::Judged => return Ok(None),
         Wanted::Value(Scalar::Bool(b)) => {
             let text = format!(
                 "the host keeps a text here ({:?} now); write \"{b}\" in quotes if that is meant",
@@ -111,7 +132,9 @@ fn string(key: &Key, option: &Advanced<'_>, wanted: &Wanted, reboot: bool) -> Re
     }
     // Blanks at the end do not survive being printed and read.
     let same = option.string.trim_end() == want.trim_end();
-    Ok((!same).then(|| change(key, option.string, &want, action, reboot)))
+    let undo = outside(option.valid_characters, option.string).is_none().then(|| option.string.into());
+    let made = || change(key, (option.string, &want), undo, action, reboot);
+    Ok((!same).then(|| or_default(made(), key, option.default_string == option.string)))
 }
 
 /// The first character that `Valid Characters` does not allow. The field is empty or `*` where any may be used, and
