@@ -43,6 +43,11 @@ pub(super) struct Tag(&'static str);
 
 impl Tag {
     pub(super) const VMOTION: Self = Self("VMotion");
+
+    /// ESXi's word for it.
+    pub(super) fn word(self) -> &'static str {
+        self.0
+    }
 }
 
 impl<'de> Deserialize<'de> for Tag {
