@@ -422,4 +422,37 @@ mod tests {
         assert_eq!(host.actions(&*s), ["esxcli network vswitch standard policy security set -v vSwitch1 -m false"]);
         assert!(six(None).says(&security_get("vSwitch1"), policy(false)).compare(&*s).unwrap().is_empty());
     }
+
+    #[test]
+    fn what_was_before_comes_back() {
+        let policy = |m: bool| {
+            format!("   Allow Promiscuous: false\n   Allow MAC Address Change: {m}\n   Allow Forged Transmits: true\n")
+        };
+        let s = json!({"name": "vSwitch1", "mtu": 9000, "cdp": "down", "uplinks": ["vmnic0", "vmnic1"],
+            "security": {"mac_changes": false}});
+        let before = six(None).says(&security_get("vSwitch1"), policy(true));
+        let changes = before.compare(&*step(&KIND, s)).unwrap();
+        let undos: Vec<_> = changes.into_iter().map(|c| step(&KIND, c.undo.unwrap().args)).collect();
+        let after = vswitch("vSwitch1", 9000, "down", "vmnic0, vmnic1", "Server Network");
+        let after = six(Some(after)).says(&security_get("vSwitch1"), policy(false));
+        assert_eq!(
+            undos.iter().flat_map(|u| after.actions(&**u)).collect::<Vec<_>>(),
+            [
+                "esxcli network vswitch standard set -v vSwitch1 -m 1500 -c listen",
+                "esxcli network vswitch standard uplink add -u vmnic3 -v vSwitch1",
+                "esxcli network vswitch standard uplink add -u vmnic2 -v vSwitch1",
+                "esxcli network vswitch standard uplink remove -u vmnic0 -v vSwitch1",
+                "esxcli network vswitch standard policy security set -v vSwitch1 -m true",
+            ]
+        );
+        assert!(undos.iter().all(|u| before.compare(&**u).unwrap().is_empty()));
+        // Made: gone again, whatever was set on it. Removed: nothing says all of it.
+        let made = step(&KIND, json!({"name": "new", "mtu": 9000, "security": {"promiscuous": true}}));
+        let changes = six(None).fails(&security_get("new"), "Unable to find\n").compare(&*made).unwrap();
+        assert_eq!(changes.len(), 3);
+        let absent = json!({"name": "new", "state": "absent"});
+        assert!(changes.iter().all(|c| c.undo.as_ref().is_some_and(|u| u.args == absent)));
+        let gone = step(&KIND, json!({"name": "vSwitch1", "state": "absent"}));
+        assert_eq!(six(None).compare(&*gone).unwrap()[0].undo, None);
+    }
 }
