@@ -162,8 +162,16 @@ pub struct Security {
     pub mac_changes: bool,
     /// Forged transmits are accepted.
     pub forged_transmits: bool,
-    /// Which of the three a port group sets itself; all false on a vSwitch.
-    pub overrides: [bool; 3],
+    /// Which of the three a port group sets itself, in this order; `None` where the text does not say so, as that of a
+    /// vSwitch.
+    pub overrides: Option<[bool; 3]>,
+}
+
+impl Security {
+    /// Promiscuous mode, MAC address changes, forged transmits.
+    pub fn values(&self) -> [bool; 3] {
+        [self.promiscuous, self.mac_changes, self.forged_transmits]
+    }
 }
 
 /// A firewall ruleset's switch, from `esxcli network firewall ruleset list`.
@@ -173,6 +181,8 @@ pub struct Ruleset {
     pub name: String,
     /// Whether its ports are open.
     pub enabled: bool,
+    /// Whether a person may say who may use it; `None` where the release has no such column (before 8.0 U2).
+    pub addresses_configurable: Option<bool>,
 }
 
 /// Who may use a ruleset, from `esxcli network firewall ruleset allowedip list`.
@@ -351,8 +361,7 @@ pub fn routes(text: &str) -> Result<Vec<Route>, ReadError> {
     Ok(out)
 }
 
-/// Reads `network ip netstack list`: the names of the TCP/IP stacks. Form not recorded; titles and `Key` or
-/// `Name` labels are accepted.
+/// Reads `network ip netstack list`: the names of the TCP/IP stacks (recorded with the default one alone).
 pub fn netstacks(text: &str) -> Result<Vec<String>, ReadError> {
     Ok(forms::records(text)?
         .into_iter()
@@ -384,34 +393,47 @@ pub fn labelled_list(text: &str, label: &'static str) -> Result<Vec<String>, Rea
 }
 
 /// Reads `policy security get` of a vSwitch or a port group. Labels as the catalogue of public scripts has
-/// them; no full recording was found.
+/// them; no full recording was found. Their case is left open: scripts of the command's properties have `OverrideVswitch`.
 pub fn security(text: &str) -> Result<Security, ReadError> {
     let r = forms::record(text)?;
-    let overridden = |label: &str| r.get(label).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let overridden = |label: &str| {
+        let found = r.iter().find(|(k, _)| k.eq_ignore_ascii_case(label));
+        found.map(|(_, v)| v.eq_ignore_ascii_case("true"))
+    };
+    let overrides = [
+        overridden("Override vSwitch Allow Promiscuous"),
+        overridden("Override vSwitch Allow MAC Address Change"),
+        overridden("Override vSwitch Allow Forged Transmits"),
+    ];
     Ok(Security {
         promiscuous: flag(&r, "the policy", "Allow Promiscuous")?,
         mac_changes: flag(&r, "the policy", "Allow MAC Address Change")?,
         forged_transmits: flag(&r, "the policy", "Allow Forged Transmits")?,
-        overrides: [
-            overridden("Override vSwitch Allow Promiscuous"),
-            overridden("Override vSwitch Allow MAC Address Change"),
-            overridden("Override vSwitch Allow Forged Transmits"),
-        ],
+        overrides: match overrides {
+            [Some(p), Some(m), Some(f)] => Some([p, m, f]),
+            _ => None,
+        },
     })
 }
 
-/// Reads `network firewall ruleset list` (recorded on 5.0 to 6.0; 8.0 U2 has more columns).
+/// Reads `network firewall ruleset list` (recorded on 5.0 to 6.0; on 8.0 U2 with two columns more).
 pub fn rulesets(text: &str) -> Result<Vec<Ruleset>, ReadError> {
+    const CONFIGURABLE: &str = "Allowed IP configurable";
     let mut out = Vec::new();
     for r in forms::table(text)? {
         let name = cell(&r, "a row", "Name")?.to_owned();
-        out.push(Ruleset { enabled: flag(&r, &name, "Enabled")?, name });
+        let says = r.contains_key(CONFIGURABLE);
+        out.push(Ruleset {
+            enabled: flag(&r, &name, "Enabled")?,
+            addresses_configurable: if says { Some(flag(&r, &name, CONFIGURABLE)?) } else { None },
+            name,
+        });
     }
     Ok(out)
 }
 
 /// Reads `network firewall ruleset allowedip list`: `All` or a comma list for each ruleset. Not recorded; the
-/// columns are those that public notes show.
+/// columns are those of the vendor's example of 6.7 and of public notes.
 pub fn allowed_ips(text: &str) -> Result<Vec<AllowedIps>, ReadError> {
     let mut out = Vec::new();
     for r in forms::table(text)? {

@@ -104,7 +104,7 @@ fn firewall_forms() {
     let f = firewall(&recorded(include_str!("../../fixtures/transcripts/5.x/network-firewall-get.txt"))).unwrap();
     assert_eq!(f, Firewall { passes_by_default: false, enabled: true });
     let r = rulesets(&recorded(include_str!("../../fixtures/transcripts/5.x/firewall-ruleset-list-r.txt"))).unwrap();
-    assert_eq!(r, [Ruleset { name: "remoteSerialPort".into(), enabled: false }]);
+    assert_eq!(r, [Ruleset { name: "remoteSerialPort".into(), enabled: false, addresses_configurable: None }]);
     let r = rulesets(&recorded(include_str!("../../fixtures/transcripts/6.0/firewall-ruleset-list-gdbserver.txt")))
         .unwrap();
     assert!(r[0].enabled);

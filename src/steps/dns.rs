@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::esxi::{Command, HostFacts, net};
 
 use super::network;
-use super::step::{Change, Kind, Seen, Step, StepError, parse_as};
+use super::step::{Change, Kind, Seen, Step, StepError, Undo, parse_as};
 
 /// The kind `dns`.
 pub const KIND: Kind = Kind {
@@ -91,7 +92,8 @@ impl Step for Dns {
         if let Some(servers) = &self.servers {
             let now = network::read(seen, &server_list(), |t| net::labelled_list(t, "DNSServers"))?;
             let wanted: Vec<String> = servers.iter().map(IpAddr::to_string).collect();
-            changes.extend(self.difference("DNS servers", &now, &wanted, |verb, value| {
+            let undo = Undo::step("dns", json!({"servers": now}));
+            changes.extend(self.difference("DNS servers", undo, &now, &wanted, |verb, value| {
                 match verb {
                     Verb::Add => Command::esxcli("network ip dns server add"),
                     Verb::Remove => Command::esxcli("network ip dns server remove"),
@@ -102,7 +104,8 @@ impl Step for Dns {
         if let Some(domains) = &self.search {
             let now = network::read(seen, &search_list(), |t| net::labelled_list(t, "DNSSearch Domains"))?;
             let wanted: Vec<String> = domains.iter().map(|d| d.0.clone()).collect();
-            changes.extend(self.difference("DNS search domains", &now, &wanted, |verb, value| {
+            let undo = Undo::step("dns", json!({"search": now}));
+            changes.extend(self.difference("DNS search domains", undo, &now, &wanted, |verb, value| {
                 match verb {
                     Verb::Add => Command::esxcli("network ip dns search add"),
                     Verb::Remove => Command::esxcli("network ip dns search remove"),
@@ -125,6 +128,7 @@ impl Dns {
     fn difference(
         &self,
         what: &str,
+        undo: Option<Undo>,
         now: &[String],
         wanted: &[String],
         command: impl Fn(Verb, &str) -> Command,
@@ -143,6 +147,7 @@ impl Dns {
             before: list(now),
             after: if self.exclusive { list(wanted) } else { format!("{} among them", list(wanted)) },
             actions: network::run_all(commands),
+            undo,
             ..Change::default()
         })
     }
@@ -194,6 +199,29 @@ mod tests {
             host("   DNSServers: 10.0.0.9\n", "").actions(&*empty),
             ["esxcli network ip dns server remove -s 10.0.0.9"]
         );
+    }
+
+    #[test]
+    fn what_was_before_comes_back_in_its_order() {
+        let before = host("   DNSServers: 10.0.0.1, 2001:db8::1\n", "   DNSSearch Domains: \n");
+        let s = step(&KIND, json!({"servers": ["10.0.0.9", "10.0.0.1"], "search": ["lab.example"]}));
+        let undos: Vec<_> =
+            before.compare(&*s).unwrap().into_iter().map(|c| step(&KIND, c.undo.unwrap().args)).collect();
+        let after = host("   DNSServers: 10.0.0.9, 10.0.0.1\n", "   DNSSearch Domains: lab.example\n");
+        assert_eq!(
+            after.actions(&*undos[0]),
+            [
+                "esxcli network ip dns server remove -s 10.0.0.9",
+                "esxcli network ip dns server remove -s 10.0.0.1",
+                "esxcli network ip dns server add -s 10.0.0.1",
+                "esxcli network ip dns server add -s 2001:db8::1",
+            ]
+        );
+        assert_eq!(after.actions(&*undos[1]), ["esxcli network ip dns search remove -d lab.example"]);
+        let more = step(&KIND, json!({"servers": ["10.0.0.7"], "exclusive": false}));
+        let undo = step(&KIND, before.compare(&*more).unwrap().remove(0).undo.unwrap().args);
+        let after = host("   DNSServers: 10.0.0.1, 2001:db8::1, 10.0.0.7\n", "");
+        assert_eq!(after.actions(&*undo), ["esxcli network ip dns server remove -s 10.0.0.7"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::esxi::{Command, HostFacts};
 
 use super::network;
-use super::step::{Action, Change, Kind, Seen, Step, StepError, parse_as};
+use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, parse_as};
 
 /// The kind `hostname`.
 pub const KIND: Kind = Kind {
@@ -135,12 +136,20 @@ impl Step for Hostname {
                 set = set.opt("--domain", d);
             }
         }
+        let mut old = json!({});
+        if host {
+            old["host"] = json!(host_now);
+        }
+        if domain {
+            old["domain"] = json!(domain_now);
+        }
         let full = |h: &str, d: &str| if d.is_empty() { h.to_owned() } else { format!("{h}.{d}") };
         Ok(vec![Change {
             summary: "host name".into(),
             before: full(host_now, domain_now),
             after: full(self.host.as_deref().unwrap_or(host_now), self.domain.as_deref().unwrap_or(domain_now)),
             actions: vec![Action::Run(set)],
+            undo: Undo::step("hostname", old),
             ..Change::default()
         }])
     }
@@ -177,6 +186,22 @@ mod tests {
         let s = step(&KIND, json!({"host": "esx1", "domain": "lab.example"}));
         assert_eq!(host.actions(&*s), ["esxcli system hostname set --host=esx1 --domain=lab.example"]);
         assert!(host.compare(&*step(&KIND, json!({"host": "localhost", "domain": ""}))).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_before_comes_back() {
+        let text = |domain: &str, host: &str| {
+            format!("   Domain Name: {domain}\n   Fully Qualified Domain Name: {host}.{domain}\n   Host Name: {host}\n")
+        };
+        let with = |domain, host| Host::new(Version::new(7, 0), "192.0.2.11").says(&get(), text(domain, host));
+        for (wanted, back) in [
+            (json!({"fqdn": "esx1.lab.example"}), "esxcli system hostname set --host=localhost --domain=''"),
+            (json!({"domain": "lab.example"}), "esxcli system hostname set --domain=''"),
+            (json!({"host": "esx1"}), "esxcli system hostname set --host=localhost"),
+        ] {
+            let undo = with("", "localhost").compare(&*step(&KIND, wanted)).unwrap().remove(0).undo.unwrap();
+            assert_eq!(with("lab.example", "esx1").actions(&*step(&KIND, undo.args)), [back]);
+        }
     }
 
     #[test]

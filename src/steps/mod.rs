@@ -12,13 +12,16 @@ pub mod firewall;
 pub mod hostname;
 pub mod maintenance;
 pub mod module;
+pub mod netstack_use;
 mod network;
 pub mod nic;
 pub mod ntp;
 pub mod portgroup;
+pub mod portgroup_vlans;
 pub mod reboot;
 pub mod reference;
 pub mod run;
+pub mod security_policy;
 pub mod service;
 pub mod setting;
 pub mod step;
@@ -28,14 +31,16 @@ pub mod syslog;
 pub(crate) mod testing;
 pub mod vib;
 pub mod vmknic;
+pub mod vmknic_isolation;
 pub mod vmknic_tags;
+mod vmknic_traffic;
 pub mod vmotion;
 pub mod vswitch;
 
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.
-static KINDS: [Kind; 24] = [
+static KINDS: [Kind; 28] = [
     vib::KIND,
     acceptance::KIND,
     module::KIND,
@@ -47,6 +52,10 @@ static KINDS: [Kind; 24] = [
     portgroup::KIND,
     nic::KIND,
     service::KIND,
+    security_policy::KIND,
+    portgroup_vlans::KIND,
+    vmknic_isolation::KIND,
+    netstack_use::KIND,
     firewall::KIND,
     hostname::KIND,
     dns::KIND,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::net::{self, Ipv4, Nic, Portgroup, ReadError, Vmknic, Vswitch};
@@ -58,6 +59,18 @@ pub(crate) fn read<T>(
         return Err(failed(seen.host, command, f.class, said));
     }
     reader(&output.stdout).map_err(|e| StepError::unreadable(command, e))
+}
+
+/// As [`read`], for what only judges: a release without the command is one on which there is nothing to judge.
+pub(crate) fn read_here<T>(
+    seen: &Seen<'_>,
+    command: &Command,
+    reader: impl Fn(&str) -> Result<T, ReadError>,
+) -> Result<T, StepError> {
+    if failure(seen.raw(command)?).is_some_and(|f| f.class == Class::UnknownCommand) {
+        return Err(StepError::NotApplicable(format!("ESXi {} has no `{}`", seen.host.version, command.shown())));
+    }
+    read(seen, command, reader)
 }
 
 fn failed(host: &HostFacts, command: &Command, class: Class, message: String) -> StepError {
@@ -264,6 +277,15 @@ impl SecurityWanted {
     }
 }
 
+/// A list that a site may not have given: nothing and an empty text are an empty list.
+pub(crate) fn list_if_given<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Vec<T>, D::Error> {
+    match serde_json::Value::deserialize(d)? {
+        serde_json::Value::Null => Ok(Vec::new()),
+        serde_json::Value::String(text) if text.trim().is_empty() => Ok(Vec::new()),
+        given => serde_json::from_value(given).map_err(D::Error::custom),
+    }
+}
+
 /// `true` or `false`, as every esxcli accepts them.
 pub(crate) fn word(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
@@ -271,9 +293,16 @@ pub(crate) fn word(flag: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, dns, firewall, hostname, nic, portgroup, vmknic, vmknic_tags, vmotion, vswitch};
+    use super::super::{
+        Kind, dns, firewall, hostname, netstack_use, nic, portgroup, portgroup_vlans, security_policy, vmknic,
+        vmknic_isolation, vmknic_tags, vmotion, vswitch,
+    };
 
-    const KINDS: [&Kind; 9] = [
+    const KINDS: [&Kind; 13] = [
+        &netstack_use::KIND,
+        &portgroup_vlans::KIND,
+        &security_policy::KIND,
+        &vmknic_isolation::KIND,
         &dns::KIND,
         &firewall::KIND,
         &hostname::KIND,

@@ -3,13 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde_json::json;
 
 use crate::esxi::forms;
 use crate::esxi::net::{Nic as Observed, Vswitch};
 use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::{self, Interfaces};
-use super::step::{Action, Change, Kind, Seen, Step, StepError, Verdict, parse_as};
+use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
 
 /// The kind `nic`.
 pub const KIND: Kind = Kind {
@@ -188,6 +189,7 @@ impl Step for Nic {
                 before: before.into(),
                 after: after.into(),
                 actions: vec![Action::Run(command.opt("-n", name))],
+                undo: Undo::step("nic", json!({"name": name, "link": before})),
                 ..Change::default()
             });
         }
@@ -241,6 +243,15 @@ impl Nic {
             return Ok(None);
         }
         let back = if auto { set_auto(name) } else { set_speed(name, now.speed, now.full_duplex) };
+        // Without a link the host does not show what speed was set.
+        let undo = match (auto, now.link_up, now.full_duplex) {
+            (true, ..) => Undo::step("nic", json!({"name": name, "speed": "auto"})),
+            (false, true, full) => {
+                let duplex = if full { "full" } else { "half" };
+                Undo::step("nic", json!({"name": name, "speed": now.speed, "duplex": duplex}))
+            }
+            (false, false, _) => None,
+        };
         let action =
             if only_way { network::detached(vec![set], vec![back], network::CONFIRM_WITHIN) } else { Action::Run(set) };
         Ok(Some(Change {
@@ -248,6 +259,7 @@ impl Nic {
             before: if auto { format!("auto ({})", shown(now)) } else { shown(now) },
             after,
             actions: vec![action],
+            undo,
             ..Change::default()
         }))
     }
@@ -339,6 +351,33 @@ mod tests {
                 "rollback: esxcli network nic set -n vmnic0 -a"
             ]
         );
+    }
+
+    #[test]
+    fn what_was_before_comes_back() {
+        let undone = |h: &Host, json| {
+            let undo = h.compare(&*step(&KIND, json)).unwrap().remove(0).undo.unwrap();
+            assert_eq!(undo.kind, "nic");
+            step(&KIND, undo.args)
+        };
+        let before = host(recorded(SIX), "vmnic0");
+        let down = recorded(SIX)
+            .replace("0000:02:00.1  ntg3    Up            Up  ", "0000:02:00.1  ntg3    Down          Down");
+        let up = undone(&before, json!({"name": "vmnic1", "link": "down"}));
+        assert_eq!(host(down.clone(), "vmnic0").actions(&*up), ["esxcli network nic up -n vmnic1"]);
+        let down_again = undone(&host(down, "vmnic0"), json!({"name": "vmnic1", "link": "up"}));
+        assert_eq!(before.actions(&*down_again), ["esxcli network nic down -n vmnic1"]);
+        // vmnic1 was set by hand, vmnic2 negotiated.
+        let fixed = undone(&before, json!({"name": "vmnic1", "speed": "auto"}));
+        let auto = recorded(include_str!("../../fixtures/transcripts/6.5/network-nic-get-vmnic0.txt"))
+            .replace("Auto Negotiation: false", "Auto Negotiation: true");
+        let after = host(recorded(SIX), "vmnic0").says(&nic_get("vmnic1"), auto);
+        assert_eq!(after.actions(&*fixed), ["esxcli network nic set -n vmnic1 -S 1000 -D full"]);
+        let auto = undone(&before, json!({"name": "vmnic0", "speed": 100}));
+        let hand = recorded(include_str!("../../fixtures/transcripts/6.5/network-nic-get-vmnic0.txt"))
+            .replace("Advertised Auto Negotiation: true", "Advertised Auto Negotiation: false");
+        let after = host(recorded(SIX), "vmnic1, vmnic0").says(&nic_get("vmnic0"), hand);
+        assert_eq!(after.actions(&*auto), ["esxcli network nic set -n vmnic0 -a"]);
     }
 
     #[test]

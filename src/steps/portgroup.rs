@@ -2,12 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::esxi::net::{self, Security, name_opt};
 use crate::esxi::{Command, HostFacts, Output};
 
-use super::network::{self, Interfaces, SecurityWanted};
-use super::step::{Action, Change, Kind, Seen, Step, StepError, Verdict, parse_as};
+use super::network::{self, Interfaces};
+use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
 use super::vmknic::Presence;
 
 /// The kind `portgroup`.
@@ -69,9 +70,10 @@ impl TryFrom<String> for Name {
     }
 }
 
+/// A VLAN: 0 none, 1 to 4094, 4095 all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "u32")]
-struct Vlan(#[schemars(range(min = 0, max = 4095))] u16);
+pub(super) struct Vlan(#[schemars(range(min = 0, max = 4095))] pub(super) u16);
 
 impl TryFrom<u32> for Vlan {
     type Error = String;
@@ -86,16 +88,58 @@ impl TryFrom<u32> for Vlan {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
-enum SecurityOrInherit {
+pub(super) enum SecurityOrInherit {
     /// As the vSwitch has it.
     Inherit(InheritWord),
     /// Its own.
-    Own(SecurityWanted),
+    Own(OwnSecurity),
+}
+
+/// Security settings of a port group's own. Accepting all three is what nested hosts need on the switch outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnSecurity {
+    /// Accept promiscuous mode.
+    promiscuous: Option<bool>,
+    /// Accept MAC address changes.
+    mac_changes: Option<bool>,
+    /// Accept forged transmits.
+    forged_transmits: Option<bool>,
+    /// Whether what is not said here is inherited from the vSwitch; otherwise it stays as it is.
+    #[serde(default)]
+    others_inherit: bool,
+}
+
+impl OwnSecurity {
+    /// Just these of its own, the others as they are: promiscuous mode, MAC address changes, forged transmits.
+    pub(super) fn of([promiscuous, mac_changes, forged_transmits]: [Option<bool>; 3]) -> Self {
+        Self { promiscuous, mac_changes, forged_transmits, others_inherit: false }
+    }
+
+    fn all(&self) -> [Option<bool>; 3] {
+        [self.promiscuous, self.mac_changes, self.forged_transmits]
+    }
+}
+
+/// What a port group has of its own and what it inherits, as a step says it.
+fn security_as_it_is(name: &str, now: &Security) -> Option<Undo> {
+    let (values, overrides) = (now.values(), now.overrides?);
+    if overrides == [false; 3] {
+        return Undo::step("portgroup", json!({"name": name, "security": "inherit"}));
+    }
+    let mut own = serde_json::Map::new();
+    for (n, key) in ["promiscuous", "mac_changes", "forged_transmits"].into_iter().enumerate() {
+        if overrides[n] {
+            own.insert(key.into(), json!(values[n]));
+        }
+    }
+    own.insert("others_inherit".into(), json!(true));
+    Undo::step("portgroup", json!({"name": name, "security": own}))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum InheritWord {
+pub(super) enum InheritWord {
     /// As the vSwitch has it.
     Inherit,
 }
@@ -107,7 +151,7 @@ impl<'de> Deserialize<'de> for SecurityOrInherit {
             type Value = SecurityOrInherit;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`inherit` or {promiscuous, mac_changes, forged_transmits}")
+                f.write_str("`inherit` or {promiscuous, mac_changes, forged_transmits, others_inherit}")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SecurityOrInherit, E> {
@@ -118,13 +162,15 @@ impl<'de> Deserialize<'de> for SecurityOrInherit {
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<SecurityOrInherit, A::Error> {
-                SecurityWanted::deserialize(serde::de::value::MapAccessDeserializer::new(map))
-                    .map(SecurityOrInherit::Own)
+                OwnSecurity::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(SecurityOrInherit::Own)
             }
         }
         d.deserialize_any(Either)
     }
 }
+
+/// What to look at when a port group cannot be made or changed.
+pub(super) const ABSENT_SWITCH: &str = "Is the vSwitch there? A `vswitch` step before this one makes it.";
 
 const PG: (&str, &str) = ("-p", "--portgroup-name");
 
@@ -132,12 +178,20 @@ fn on(words: &'static str, portgroup: &str) -> Command {
     name_opt(Command::esxcli(words), PG.0, PG.1, portgroup)
 }
 
-fn security_get(portgroup: &str) -> Command {
+/// `esxcli network vswitch standard portgroup policy security get -p NAME`.
+pub(super) fn security_get(portgroup: &str) -> Command {
     on("network vswitch standard portgroup policy security get", portgroup)
 }
 
 fn set_vlan(portgroup: &str, vlan: u16) -> Command {
     on("network vswitch standard portgroup set", portgroup).opt("-v", vlan.to_string())
+}
+
+impl Portgroup {
+    /// The port group of this name, with this VLAN.
+    pub(super) fn with_vlan(name: Name, vlan: Vlan) -> Self {
+        Self { name, vswitch: None, vlan: Some(vlan), state: Presence::Present, security: None }
+    }
 }
 
 impl Step for Portgroup {
@@ -192,10 +246,13 @@ impl Step for Portgroup {
                 before: format!("on {}, {} port(s) in use", now.vswitch, now.clients),
                 after: "absent".into(),
                 actions: vec![Action::Run(name_opt(remove, "-v", "--vswitch-name", &now.vswitch))],
+                // Its teaming, shaping and security policies go with it, and no step says them all.
+                undo: None,
                 ..Change::default()
             }]);
         }
         let mut changes = Vec::new();
+        let made = now.is_none().then(|| Undo::step("portgroup", json!({"name": name, "state": "absent"}))).flatten();
         let wanted_vlan = self.vlan.map(|v| v.0);
         match now {
             None => {
@@ -212,6 +269,7 @@ impl Step for Portgroup {
                     before: "absent".into(),
                     after: format!("on {}, VLAN {}", vswitch.0, wanted_vlan.unwrap_or(0)),
                     actions: network::run_all(commands),
+                    undo: made.clone(),
                     ..Change::default()
                 });
             }
@@ -228,6 +286,7 @@ impl Step for Portgroup {
                         before: now.vlan.to_string(),
                         after: vlan.to_string(),
                         actions: vec![action],
+                        undo: Undo::step("portgroup", json!({"name": name, "vlan": now.vlan})),
                         ..Change::default()
                     });
                 }
@@ -238,14 +297,15 @@ impl Step for Portgroup {
                 Some(_) => Some(network::read(seen, &security_get(name), net::security)?),
                 None => None,
             };
-            changes.extend(security_change(name, *wanted, observed));
+            let change = security_change(name, *wanted, observed)?;
+            changes.extend(change.map(|c| Change { undo: made.or(c.undo), ..c }));
         }
         Ok(changes)
     }
 
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
         let advice = match self.state {
-            Presence::Present => "Is the vSwitch there? A `vswitch` step before this one makes it.",
+            Presence::Present => ABSENT_SWITCH,
             Presence::Absent => "A port group in use cannot be removed: move its machines and interfaces first.",
         };
         network::judge_with_advice(action, output, advice)
@@ -253,173 +313,57 @@ impl Step for Portgroup {
 }
 
 /// What the security policy needs. A port group that is not there yet inherits everything.
-fn security_change(name: &str, wanted: SecurityOrInherit, observed: Option<Security>) -> Option<Change> {
+pub(super) fn security_change(
+    name: &str,
+    wanted: SecurityOrInherit,
+    observed: Option<Security>,
+) -> Result<Option<Change>, StepError> {
+    const WHAT: [&str; 3] = ["promiscuous mode", "MAC address changes", "forged transmits"];
     let set = || on("network vswitch standard portgroup policy security set", name);
-    let overrides = observed.map_or([false; 3], |o| o.overrides);
-    let values = observed.map(|o| [o.promiscuous, o.mac_changes, o.forged_transmits]);
+    let overrides = match &observed {
+        None => [false; 3],
+        Some(o) => o.overrides.ok_or_else(|| {
+            StepError::unreadable(&security_get(name), "it does not say which values are the port group's own")
+        })?,
+    };
+    let values = observed.map(|o| o.values());
     let shown = |n: usize| match values {
         Some(v) if overrides[n] => network::word(v[n]).to_owned(),
         Some(v) => format!("{} (inherited)", v[n]),
         None => "inherited".to_owned(),
     };
-    match wanted {
-        SecurityOrInherit::Inherit(_) => overrides.contains(&true).then(|| Change {
-            summary: format!("security policy of port group {name}"),
-            before: "its own".into(),
-            after: "as the vSwitch".into(),
-            actions: vec![Action::Run(set().words("-u"))],
-            ..Change::default()
-        }),
-        SecurityOrInherit::Own(own) => {
-            let options = ["-o", "-m", "-f"];
-            let (mut command, mut before, mut after) = (set(), Vec::new(), Vec::new());
-            for (n, (what, value)) in own.all().into_iter().enumerate() {
-                let Some(value) = value else { continue };
-                if overrides[n] && values.is_some_and(|v| v[n] == value) {
-                    continue;
-                }
-                command = command.opt(options[n], network::word(value));
-                before.push(format!("{what} {}", shown(n)));
-                after.push(format!("{what} {value}"));
+    let own = match wanted {
+        SecurityOrInherit::Inherit(_) => OwnSecurity { others_inherit: true, ..OwnSecurity::default() },
+        SecurityOrInherit::Own(own) => own,
+    };
+    // One value alone cannot be given back: all of them are, and those that stay its own are set again.
+    let resets = own.others_inherit && (0..3).any(|n| overrides[n] && own.all()[n].is_none());
+    let (mut command, mut sets, mut before, mut after) = (set(), false, Vec::new(), Vec::new());
+    for (n, value) in own.all().into_iter().enumerate() {
+        match value {
+            Some(value) if resets || !overrides[n] || values.is_none_or(|v| v[n] != value) => {
+                command = command.opt(["-o", "-m", "-f"][n], network::word(value));
+                sets = true;
+                before.push(format!("{} {}", WHAT[n], shown(n)));
+                after.push(format!("{} {value}", WHAT[n]));
             }
-            (!after.is_empty()).then(|| Change {
-                summary: format!("security policy of port group {name}"),
-                before: before.join(", "),
-                after: after.join(", "),
-                actions: vec![Action::Run(command)],
-                ..Change::default()
-            })
+            None if resets && overrides[n] => {
+                before.push(format!("{} {}", WHAT[n], shown(n)));
+                after.push(format!("{} inherited", WHAT[n]));
+            }
+            _ => {}
         }
     }
+    let commands = resets.then(|| set().words("-u")).into_iter().chain(sets.then_some(command));
+    Ok((!after.is_empty()).then(|| Change {
+        summary: format!("security policy of port group {name}"),
+        before: before.join(", "),
+        after: after.join(", "),
+        actions: network::run_all(commands.collect()),
+        undo: observed.as_ref().and_then(|o| security_as_it_is(name, o)),
+        ..Change::default()
+    }))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::esxi::recorded;
-    use crate::steps::testing::{self, *};
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    /// Port groups as recorded on 6.7, the session on "Management VMkernel".
-    fn six(groups: Option<String>) -> Host {
-        let recorded_groups =
-            recorded(include_str!("../../fixtures/transcripts/6.7/network-vswitch-standard-portgroup-list.txt"));
-        Host::recorded_on_6_7().says(&network::portgroup_list(), groups.unwrap_or(recorded_groups))
-    }
-
-    fn policy(values: [bool; 3], overrides: [bool; 3]) -> String {
-        let [p, m, f] = values;
-        let [a, b, c] = overrides;
-        format!(
-            "   Allow Promiscuous: {p}\n   Allow MAC Address Change: {m}\n   Allow Forged Transmits: {f}\n   Override vSwitch Allow Promiscuous: {a}\n   Override vSwitch Allow MAC Address Change: {b}\n   Override vSwitch Allow Forged Transmits: {c}\n"
-        )
-    }
-
-    #[test]
-    fn vlan_on_recorded_lists() {
-        let s = step(&KIND, json!({"name": "Server Network", "vswitch": "vSwitch1", "vlan": 30}));
-        assert_eq!(six(None).actions(&*s), ["esxcli network vswitch standard portgroup set -p 'Server Network' -v 30"]);
-        let after = testing::portgroups(&[&["Server Network", "vSwitch1", "3", "30"]]);
-        assert!(six(Some(after)).compare(&*s).unwrap().is_empty());
-        let late =
-            recorded(include_str!("../../fixtures/transcripts/unknown/network-vswitch-standard-portgroup-list.txt"));
-        let trunk = step(&KIND, json!({"name": "VM_VLAN3", "vlan": 4095}));
-        assert_eq!(
-            six(Some(late.clone())).actions(&*trunk),
-            ["esxcli network vswitch standard portgroup set -p VM_VLAN3 -v 4095"]
-        );
-        assert!(six(Some(late)).compare(&*step(&KIND, json!({"name": "VM_VLAN3", "vlan": 3}))).unwrap().is_empty());
-    }
-
-    #[test]
-    fn the_sessions_vlan_is_changed_detached() {
-        let s = step(&KIND, json!({"name": "Management VMkernel", "vlan": 7}));
-        assert_eq!(
-            six(None).actions(&*s),
-            [
-                "detached: esxcli network vswitch standard portgroup set -p 'Management VMkernel' -v 7",
-                "rollback: esxcli network vswitch standard portgroup set -p 'Management VMkernel' -v 0",
-            ]
-        );
-        let mut nat = six(None);
-        nat.facts.session_address = None;
-        assert!(nat.actions(&*s)[0].starts_with("detached"));
-        let gone = step(&KIND, json!({"name": "Management VMkernel", "state": "absent"}));
-        assert!(six(None).refusal(&*gone).contains("vmk1 carries this session (10.130.2.122)"));
-    }
-
-    #[test]
-    fn made_removed_and_on_another_switch() {
-        let s = step(&KIND, json!({"name": "Management", "vswitch": "vSwitch0", "vlan": 5}));
-        assert_eq!(
-            six(None).actions(&*s),
-            [
-                "esxcli network vswitch standard portgroup add -p Management -v vSwitch0",
-                "esxcli network vswitch standard portgroup set -p Management -v 5",
-            ]
-        );
-        let s = step(&KIND, json!({"name": "Server Network", "state": "absent"}));
-        assert_eq!(
-            six(None).actions(&*s),
-            ["esxcli network vswitch standard portgroup remove -p 'Server Network' -v vSwitch1"]
-        );
-        assert!(six(None).compare(&*step(&KIND, json!({"name": "x", "state": "absent"}))).unwrap().is_empty());
-        let s = step(&KIND, json!({"name": "Server Network", "vswitch": "vSwitch0"}));
-        assert!(six(None).refusal(&*s).contains("is on vSwitch1, not on vSwitch0"));
-        assert!(six(None).refusal(&*step(&KIND, json!({"name": "new"}))).contains("without `vswitch`"));
-    }
-
-    #[test]
-    fn security_of_its_own_and_inherited() {
-        let own =
-            step(&KIND, json!({"name": "Server Network", "security": {"promiscuous": true, "forged_transmits": true}}));
-        let get = security_get("Server Network");
-        let host = six(None).says(&get, policy([false, true, true], [false; 3]));
-        assert_eq!(
-            host.actions(&*own),
-            ["esxcli network vswitch standard portgroup policy security set -p 'Server Network' -o true -f true"]
-        );
-        let after = six(None).says(&get, policy([true, true, true], [true, false, true]));
-        assert!(after.compare(&*own).unwrap().is_empty());
-        let inherit = step(&KIND, json!({"name": "Server Network", "security": "inherit"}));
-        assert_eq!(
-            after.actions(&*inherit),
-            ["esxcli network vswitch standard portgroup policy security set -p 'Server Network' -u"]
-        );
-        assert!(host.compare(&*inherit).unwrap().is_empty());
-        let new = step(&KIND, json!({"name": "n", "vswitch": "vSwitch1", "security": {"promiscuous": false}}));
-        let host = six(None).fails(&security_get("n"), "Unable to find portgroup n\n");
-        assert_eq!(
-            host.actions(&*new)[1],
-            "esxcli network vswitch standard portgroup policy security set -p n -o false"
-        );
-    }
-
-    #[test]
-    fn wrong_arguments() {
-        for (json, word) in [
-            (json!({"name": "a", "vlan": 4096}), "4095"),
-            (json!({"name": " a"}), "blank"),
-            (json!({"name": ""}), "empty"),
-            (json!({"name": "a", "security": "inherited"}), "`inherit`"),
-            (json!({"name": "a", "security": {"promisc": true}}), "promisc"),
-        ] {
-            let text = bad(&KIND, json);
-            assert!(text.contains(word), "{word}: {text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_name_is_one_word_and_found_again(name in "[!-~][ -~]{0,20}[!-~]") {
-            let s = step(&KIND, json!({"name": name.clone(), "vswitch": "vSwitch0"}));
-            let actions = six(None).actions(&*s);
-            let words = shell_words::split(&actions[0]).unwrap();
-            let value = words.iter().any(|w| *w == name || *w == format!("--portgroup-name={name}"));
-            prop_assert!(value, "{:?}", words);
-            let listed = testing::portgroups(&[&["Management Network", "vSwitch0", "1", "0"], &[&name, "vSwitch0", "0", "0"]]);
-            prop_assert!(six(Some(listed)).compare(&*s).unwrap().is_empty());
-        }
-    }
-}
+mod tests;

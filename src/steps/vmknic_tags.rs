@@ -2,12 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::esxi::net;
 use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::{self, Carrier, Interfaces, VmknicName};
-use super::step::{Action, Change, Kind, Seen, Step, StepError, Verdict, parse_as};
+use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
 
 /// The kind `tags`.
 pub const KIND: Kind = Kind {
@@ -43,6 +44,11 @@ pub(super) struct Tag(&'static str);
 
 impl Tag {
     pub(super) const VMOTION: Self = Self("VMotion");
+
+    /// ESXi's word for it.
+    pub(super) fn word(self) -> &'static str {
+        self.0
+    }
 }
 
 impl<'de> Deserialize<'de> for Tag {
@@ -189,12 +195,14 @@ impl Step for Tags {
             guard(seen, &carrier, name, &extra, true)?;
             let mut after: Vec<String> = now.iter().filter(|n| !unwanted(n)).cloned().collect();
             after.extend(missing.iter().map(|t| t.0.to_owned()));
+            let added: Vec<&str> = missing.iter().map(|t| t.0).collect();
             let actions = missing.iter().map(|t| add(name, t.0)).chain(extra.iter().map(|t| remove(name, t)));
             changes.push(Change {
                 summary: format!("tags of {name}"),
                 before: list(&now),
                 after: list(&after),
                 actions: actions.collect(),
+                undo: given_back(name, &extra, &added),
                 ..Change::default()
             });
         }
@@ -209,6 +217,7 @@ impl Step for Tags {
                 before: list(tags),
                 after: list(&tags.iter().filter(|t| !extra.contains(t)).cloned().collect::<Vec<_>>()),
                 actions: extra.iter().map(|t| remove(other, t)).collect(),
+                undo: given_back(other, &extra, &[]),
                 ..Change::default()
             });
         }
@@ -219,6 +228,14 @@ impl Step for Tags {
         let advice = format!("Is there an interface {}? A `vmknic` step before this one makes it.", self.vmknic);
         network::judge_with_advice(action, output, &advice)
     }
+}
+
+/// The tags that were taken come back, those that were given go. `None` where one of them has a word that no step knows.
+fn given_back(vmknic: &str, taken: &[&String], given: &[&str]) -> Option<Undo> {
+    if taken.iter().any(|t| Tag::try_from((*t).clone()).is_err()) {
+        return None;
+    }
+    Undo::step("vmknic_tags", json!({"vmknic": vmknic, "tags": taken, "without": given}))
 }
 
 /// Management stays on the interface that carries the session. When no interface has the session's address, an
@@ -340,6 +357,30 @@ mod tests {
         assert!(host(SESSION, "Management", "").compare(&on).unwrap().is_empty());
         let off = Tags::vmotion(VmknicName::try_from("vmk2".to_owned()).unwrap(), false, false);
         assert!(host(SESSION, "Management", "").refusal(&off).contains("TCP/IP stack `vmotion`"));
+    }
+
+    #[test]
+    fn what_was_before_comes_back() {
+        let before = host(SESSION, "Management, VSAN", "VMotion");
+        let s =
+            step(&KIND, json!({"vmknic": "vmk1", "tags": ["vsan", "provisioning"], "exclusive": true, "only": true}));
+        let undos: Vec<_> =
+            before.compare(&*s).unwrap().into_iter().map(|c| step(&KIND, c.undo.unwrap().args)).collect();
+        let after = host(SESSION, "Management", "VSAN, vSphereProvisioning");
+        assert_eq!(
+            after.actions(&*undos[0]),
+            [
+                "esxcli network ip interface tag add -i vmk1 -t VMotion",
+                "esxcli network ip interface tag remove -i vmk1 -t VSAN",
+                "esxcli network ip interface tag remove -i vmk1 -t vSphereProvisioning",
+            ]
+        );
+        assert_eq!(after.actions(&*undos[1]), ["esxcli network ip interface tag add -i vmk0 -t VSAN"]);
+        assert!(undos.iter().all(|u| before.compare(&**u).unwrap().is_empty()));
+        // A tag of a later release, which no step can name.
+        let later = host(SESSION, "Management", "VMotion, NVMeTCP");
+        let s = step(&KIND, json!({"vmknic": "vmk1", "tags": ["vsan"], "exclusive": true}));
+        assert_eq!(later.compare(&*s).unwrap()[0].undo, None);
     }
 
     #[test]

@@ -112,6 +112,12 @@ mod tests {
         );
         assert!(nine("   Tags: Management\n").compare(&*off).unwrap().is_empty());
         assert_eq!(on.summary(), "vMotion on vmk0");
+        let undo = nine("   Tags: Management\n").compare(&*on).unwrap().remove(0).undo.unwrap();
+        let undo = step(crate::steps::kind(&undo.kind).unwrap(), undo.args);
+        assert_eq!(
+            nine("   Tags: Management, VMotion\n").actions(&*undo),
+            ["esxcli network ip interface tag remove -i vmk0 -t VMotion"]
+        );
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use crate::esxi::net::{self, name_opt};
 use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::{self, Interfaces, Mtu, SecurityWanted};
 use super::portgroup::Name;
-use super::step::{Action, Change, Kind, Seen, Step, StepError, Verdict, parse_as};
+use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
 use super::vmknic::Presence;
 
 /// The kind `vswitch`.
@@ -80,7 +81,8 @@ fn on(words: &'static str, vswitch: &str) -> Command {
     name_opt(Command::esxcli(words), "-v", "--vswitch-name", vswitch)
 }
 
-fn security_get(vswitch: &str) -> Command {
+/// `esxcli network vswitch standard policy security get -v NAME`.
+pub(super) fn security_get(vswitch: &str) -> Command {
     on("network vswitch standard policy security get", vswitch)
 }
 
@@ -143,10 +145,12 @@ impl Step for Vswitch {
                 before: format!("with uplinks {}", list(&now.uplinks)),
                 after: "absent".into(),
                 actions: vec![Action::Run(on("network vswitch standard remove", name))],
+                // Its port groups and policies go with it, and no step says them all.
+                undo: None,
                 ..Change::default()
             }]);
         }
-        let mut changes = Vec::new();
+        let mut changes: Vec<Change> = Vec::new();
         if now.is_none() {
             let add = on("network vswitch standard add", name);
             changes.push(Change {
@@ -169,6 +173,10 @@ impl Step for Vswitch {
             };
             changes.extend(security_change(name, wanted, observed));
         }
+        if now.is_none() {
+            let made = Undo::step("vswitch", json!({"name": name, "state": "absent"}));
+            changes.iter_mut().for_each(|c| c.undo.clone_from(&made));
+        }
         Ok(changes)
     }
 
@@ -188,24 +196,28 @@ impl Vswitch {
     /// MTU and CDP in one command.
     fn settings(&self, now: Option<&net::Vswitch>) -> Option<Change> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut old = Map::from_iter([("name".to_owned(), json!(self.name.as_str()))]);
         let mut set = on("network vswitch standard set", self.name.as_str());
         let mtu = self.mtu.map(|m| m.bytes()).filter(|m| now.is_none_or(|n| n.mtu != *m));
         if let Some(mtu) = mtu {
             set = set.opt("-m", mtu.to_string());
             before.push(now.map_or_else(|| "default MTU".to_owned(), |n| format!("MTU {}", n.mtu)));
             after.push(format!("MTU {mtu}"));
+            old.insert("mtu".into(), json!(now.map(|n| n.mtu)));
         }
         let cdp = self.cdp.map(Cdp::word).filter(|c| now.is_none_or(|n| !n.cdp.eq_ignore_ascii_case(c)));
         if let Some(cdp) = cdp {
             set = set.opt("-c", cdp);
             before.push(now.map_or_else(|| "default CDP".to_owned(), |n| format!("CDP {}", n.cdp)));
             after.push(format!("CDP {cdp}"));
+            old.insert("cdp".into(), json!(now.map(|n| n.cdp.to_ascii_lowercase())));
         }
         (!after.is_empty()).then(|| Change {
             summary: format!("settings of vSwitch {}", self.name.as_str()),
             before: before.join(", "),
             after: after.join(", "),
             actions: vec![Action::Run(set)],
+            undo: Undo::step("vswitch", Value::Object(old)),
             ..Change::default()
         })
     }
@@ -269,26 +281,32 @@ impl Vswitch {
             before: list(have),
             after: list(&after),
             actions,
+            // The uplinks, not their order of teaming, which is another policy: ESXi puts a returned one where it will.
+            undo: Undo::step("vswitch", json!({"name": name, "uplinks": have})),
             ..Change::default()
         }))
     }
 }
 
-fn security_change(name: &str, wanted: &SecurityWanted, observed: Option<net::Security>) -> Option<Change> {
-    let values = observed.map(|o| [o.promiscuous, o.mac_changes, o.forged_transmits]);
+/// What the security policy of a switch needs; one that is not there yet has none.
+pub(super) fn security_change(name: &str, wanted: &SecurityWanted, observed: Option<net::Security>) -> Option<Change> {
+    const KEYS: [&str; 3] = ["promiscuous", "mac_changes", "forged_transmits"];
+    let values = observed.map(|o| o.values());
     let mut command = on("network vswitch standard policy security set", name);
-    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let (mut before, mut after, mut old) = (Vec::new(), Vec::new(), Map::new());
     for (n, (what, value)) in wanted.all().into_iter().enumerate() {
         let Some(value) = value.filter(|v| values.is_none_or(|o| o[n] != *v)) else { continue };
         command = command.opt(["-p", "-m", "-f"][n], network::word(value));
         before.push(values.map_or_else(|| format!("{what} by default"), |o| format!("{what} {}", o[n])));
         after.push(format!("{what} {value}"));
+        old.insert(KEYS[n].into(), json!(values.map(|o| o[n])));
     }
     (!after.is_empty()).then(|| Change {
         summary: format!("security policy of vSwitch {name}"),
         before: before.join(", "),
         after: after.join(", "),
         actions: vec![Action::Run(command)],
+        undo: Undo::step("vswitch", json!({"name": name, "security": old})),
         ..Change::default()
     })
 }
@@ -403,5 +421,38 @@ mod tests {
         let host = six(None).says(&security_get("vSwitch1"), policy(true));
         assert_eq!(host.actions(&*s), ["esxcli network vswitch standard policy security set -v vSwitch1 -m false"]);
         assert!(six(None).says(&security_get("vSwitch1"), policy(false)).compare(&*s).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_before_comes_back() {
+        let policy = |m: bool| {
+            format!("   Allow Promiscuous: false\n   Allow MAC Address Change: {m}\n   Allow Forged Transmits: true\n")
+        };
+        let s = json!({"name": "vSwitch1", "mtu": 9000, "cdp": "down", "uplinks": ["vmnic0", "vmnic1"],
+            "security": {"mac_changes": false}});
+        let before = six(None).says(&security_get("vSwitch1"), policy(true));
+        let changes = before.compare(&*step(&KIND, s)).unwrap();
+        let undos: Vec<_> = changes.into_iter().map(|c| step(&KIND, c.undo.unwrap().args)).collect();
+        let after = vswitch("vSwitch1", 9000, "down", "vmnic0, vmnic1", "Server Network");
+        let after = six(Some(after)).says(&security_get("vSwitch1"), policy(false));
+        assert_eq!(
+            undos.iter().flat_map(|u| after.actions(&**u)).collect::<Vec<_>>(),
+            [
+                "esxcli network vswitch standard set -v vSwitch1 -m 1500 -c listen",
+                "esxcli network vswitch standard uplink add -u vmnic3 -v vSwitch1",
+                "esxcli network vswitch standard uplink add -u vmnic2 -v vSwitch1",
+                "esxcli network vswitch standard uplink remove -u vmnic0 -v vSwitch1",
+                "esxcli network vswitch standard policy security set -v vSwitch1 -m true",
+            ]
+        );
+        assert!(undos.iter().all(|u| before.compare(&**u).unwrap().is_empty()));
+        // Made: gone again, whatever was set on it. Removed: nothing says all of it.
+        let made = step(&KIND, json!({"name": "new", "mtu": 9000, "security": {"promiscuous": true}}));
+        let changes = six(None).fails(&security_get("new"), "Unable to find\n").compare(&*made).unwrap();
+        assert_eq!(changes.len(), 3);
+        let absent = json!({"name": "new", "state": "absent"});
+        assert!(changes.iter().all(|c| c.undo.as_ref().is_some_and(|u| u.args == absent)));
+        let gone = step(&KIND, json!({"name": "vSwitch1", "state": "absent"}));
+        assert_eq!(six(None).compare(&*gone).unwrap()[0].undo, None);
     }
 }

@@ -1,6 +1,7 @@
 //! The host's firewall. Narrowing the way in that this session uses is done so that it cannot lock us out, and
 //! is left for the end of the run.
 
+mod every;
 mod plan;
 mod spec;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use spec::{Allowed, Target};
 /// The kind `firewall`.
 pub const KIND: Kind = Kind {
     name: "firewall",
-    about: "A ruleset of the host's firewall and who may use it, or the firewall as a whole.",
+    about: "A ruleset of the host's firewall and who may use it, every open one, or the firewall as a whole.",
     example: "\
 - firewall:
     ruleset: ntpClient
@@ -52,6 +53,7 @@ impl Step for Firewall {
                     on(*enabled).into_iter().chain(allowed.as_ref().map(|a| format!("allowed {a}"))).collect();
                 format!("firewall ruleset {name} {}", parts.join(", "))
             }
+            Target::Every { .. } => "every open firewall ruleset is open to listed addresses only".to_owned(),
             Target::Whole { enabled, passes } => {
                 let action = passes.map(|p| format!("default action {}", if p { "pass" } else { "drop" }));
                 let parts: Vec<String> = on(*enabled).into_iter().chain(action).collect();
@@ -63,7 +65,7 @@ impl Step for Firewall {
     fn reads(&self, _host: &HostFacts) -> Vec<Command> {
         match &self.target {
             Target::Ruleset { allowed: None, .. } => vec![ruleset_list()],
-            Target::Ruleset { .. } => vec![ruleset_list(), allowed_list()],
+            Target::Ruleset { .. } | Target::Every { .. } => vec![ruleset_list(), allowed_list()],
             Target::Whole { .. } if self.closes() => vec![get(), ruleset_list(), allowed_list()],
             Target::Whole { .. } => vec![get()],
         }
@@ -79,8 +81,10 @@ impl Step for Firewall {
     }
 
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
-        // Recorded: "Already allowed all ip". What is set already is no failure; reading again decides.
-        if output.stdout.to_ascii_lowercase().contains("already") {
+        // Recorded: "Already allowed all ip". What is set already is no failure; reading again decides. A line of several
+        // commands says by its exit code whether one failed for another reason.
+        let several = action.text().contains(" && ");
+        if output.stdout.to_ascii_lowercase().contains("already") && (output.code == 0 || !several) {
             return Ok(Verdict { note: Some(output.stdout.trim().to_owned()), ..Verdict::default() });
         }
         network::judge_with_advice(
@@ -103,6 +107,7 @@ impl Firewall {
             Target::Ruleset { name, enabled, allowed } => {
                 name == SSH && (*enabled == Some(false) || matches!(allowed, Some(Allowed::List(_))))
             }
+            Target::Every { allowed, except } => !allowed.is_empty() && !except.iter().any(|e| e == SSH),
             Target::Whole { enabled, passes } => *enabled == Some(true) || *passes == Some(false),
         }
     }

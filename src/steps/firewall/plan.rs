@@ -8,16 +8,19 @@ use crate::esxi::net::{self, name_opt};
 use crate::esxi::{Command, HostFacts};
 
 use super::super::network as common;
-use super::super::step::{Action, Change, Seen, StepError};
+use super::super::step::{Action, Change, Seen, StepError, Undo};
+use super::every;
 use super::spec::{Allowed, Target, network, shown};
 use super::{Firewall, SSH, allowed_list, get, ruleset_list};
+use serde_json::json;
 
 /// Who may use a ruleset now: `None` is everybody.
-type AllowedNow = Option<Vec<String>>;
+pub(super) type AllowedNow = Option<Vec<String>>;
 
 pub(super) fn compare(want: &Firewall, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
     match &want.target {
         Target::Ruleset { name, enabled, allowed } => ruleset(want, seen, name, *enabled, allowed.as_ref()),
+        Target::Every { allowed, except } => every::compare(want, seen, allowed, except),
         Target::Whole { enabled, passes } => whole(want, seen, *enabled, *passes),
     }
 }
@@ -45,7 +48,7 @@ fn allowed_now(seen: &Seen<'_>, name: &str) -> Result<AllowedNow, StepError> {
         .ok_or_else(|| StepError::unreadable(&allowed_list(), format!("no row for {name}")))
 }
 
-fn set(name: &str) -> Command {
+pub(super) fn set(name: &str) -> Command {
     name_opt(Command::esxcli("network firewall ruleset set"), "-r", "--ruleset-id", name)
 }
 
@@ -53,7 +56,7 @@ fn ip(words: &'static str, name: &str, address: &str) -> Command {
     name_opt(Command::esxcli(words), "-r", "--ruleset-id", name).opt("-i", address)
 }
 
-fn add(name: &str, address: &str) -> Command {
+pub(super) fn add(name: &str, address: &str) -> Command {
     ip("network firewall ruleset allowedip add", name, address)
 }
 
@@ -62,12 +65,12 @@ fn remove(name: &str, address: &str) -> Command {
 }
 
 /// The address that this session comes from.
-fn client(host: &HostFacts) -> Option<IpAddr> {
+pub(super) fn client(host: &HostFacts) -> Option<IpAddr> {
     let text = host.client_address.as_deref()?;
     text.strip_prefix("::ffff:").unwrap_or(text).split('%').next()?.parse().ok()
 }
 
-fn lets_in<'a>(nets: impl IntoIterator<Item = &'a IpNet>, client: IpAddr) -> bool {
+pub(super) fn lets_in<'a>(nets: impl IntoIterator<Item = &'a IpNet>, client: IpAddr) -> bool {
     nets.into_iter().any(|n| n.contains(&client))
 }
 
@@ -98,6 +101,7 @@ fn ruleset(
             before: shown(now.enabled),
             after: shown(e),
             actions: vec![Action::Run(set(name).opt("-e", common::word(e)))],
+            undo: Undo::step("firewall", again(want, json!({"ruleset": name, "enabled": now.enabled}))),
             ..Change::default()
         }
     });
@@ -112,7 +116,7 @@ fn ruleset(
     })
 }
 
-fn allowed_change(
+pub(super) fn allowed_change(
     want: &Firewall,
     seen: &Seen<'_>,
     name: &str,
@@ -121,7 +125,12 @@ fn allowed_change(
 ) -> Result<Option<Change>, StepError> {
     let (commands, rollback) = match (allowed, &now) {
         (Allowed::All, None) => return Ok(None),
-        (Allowed::All, Some(_)) => (vec![set(name).words("-a true")], Vec::new()),
+        // What was listed is taken out behind it, for it would count again the next time that `all` is off. Whether
+        // that can be done while all are allowed nobody saw (not verified), so it may fail.
+        (Allowed::All, Some(texts)) => {
+            let gone = texts.iter().map(|t| common::tolerated(&remove(name, t)));
+            (std::iter::once(set(name).words("-a true")).chain(gone).collect::<Vec<_>>(), Vec::new())
+        }
         // An address is refused while everybody is allowed, so that goes first (not verified).
         (Allowed::List(nets), None) => {
             let first = vec![set(name).words("-a false")];
@@ -157,8 +166,15 @@ fn allowed_change(
             return Err(locked_out(&format!("the ruleset sshServer is not narrowed to {allowed}"), seen.host));
         }
     }
+    let before = match &now {
+        None => Some(json!("all")),
+        // That nobody is let in no step says.
+        Some(texts) if texts.is_empty() => None,
+        Some(texts) => Some(json!(texts)),
+    };
     Ok(Some(Change {
         summary: format!("addresses allowed by firewall ruleset {name}"),
+        undo: before.and_then(|b| Undo::step("firewall", again(want, json!({"ruleset": name, "allowed": b})))),
         before: now.map_or_else(|| "all".to_owned(), |t| if t.is_empty() { "none".into() } else { t.join(", ") }),
         after: allowed.to_string(),
         actions,
@@ -198,6 +214,13 @@ fn whole(
     } else {
         Action::Run(set)
     };
+    let mut old = json!({});
+    if e.is_some() {
+        old["enabled"] = json!(now.enabled);
+    }
+    if p.is_some() {
+        old["default_action"] = json!(if now.passes_by_default { "pass" } else { "drop" });
+    }
     let shown = |e: bool, p: bool| {
         format!("{}, default action {}", if e { "on" } else { "off" }, if p { "pass" } else { "drop" })
     };
@@ -206,8 +229,17 @@ fn whole(
         before: shown(now.enabled, now.passes_by_default),
         after: shown(enabled.unwrap_or(now.enabled), passes.unwrap_or(now.passes_by_default)),
         actions: vec![action],
+        undo: Undo::step("firewall", again(want, old)),
         ..Change::default()
     }])
+}
+
+/// Arguments of a step that takes this one back: with the same word about being locked out.
+pub(super) fn again(want: &Firewall, mut args: serde_json::Value) -> serde_json::Value {
+    if want.allow_lockout {
+        args["allow_lockout"] = json!(true);
+    }
+    args
 }
 
 /// Whether the ruleset sshServer lets this session's address in.

@@ -16,14 +16,25 @@ pub struct Firewall {
     pub(super) allow_lockout: bool,
 }
 
-/// Either one ruleset, or the firewall as a whole.
+/// One ruleset, every open one, or the firewall as a whole.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
+    Every { allowed: Vec<IpNet>, except: Vec<String> },
     Ruleset { name: String, enabled: Option<bool>, allowed: Option<Allowed> },
     Whole { enabled: Option<bool>, passes: Option<bool> },
 }
 
-/// With `ruleset`: whether its ports are open, and to whom. Without: the firewall as a whole.
+/// With `ruleset`: whether its ports are open, and to whom. With `every_enabled`: to whom every open ruleset is open.
+/// Without either: the firewall as a whole.
+///
+/// `every_enabled` is about the rulesets that are open to everybody, all at once: those get the list `allowed_ips`,
+/// each in one command line that opens it again when it fails. A ruleset that has a list of its own already keeps it.
+/// The address that this session comes from is added for `sshServer` if no network of the list has it. Without
+/// `allowed_ips` they are findings for a person, and so are those of `except` in any case. What the release does not
+/// let anybody change (8.0 U2 and later say so in `esxcli network firewall ruleset list`) is no finding.
+/// Take care on hosts of a cluster: `vMotion`, `NFC`, `HBR`, the rulesets of vSAN (`cmmds`, `rdt`) and of high
+/// availability must be open to the other hosts and to vCenter. Name all their networks, or put the rulesets into
+/// `except`; `dhcp` and `DHCPv6` answers come from wherever the server is.
 ///
 /// Closing or narrowing `sshServer`, switching the firewall on and the default action `drop` run at the end of
 /// the playbook. They are refused when the address that this session comes from would no longer get in, unless
@@ -40,6 +51,14 @@ pub(super) struct Written {
     allowed: Option<Allowed>,
     /// Without `ruleset`: what happens to traffic that no ruleset names.
     default_action: Option<DefaultAction>,
+    /// Every ruleset that is open has to be open to listed addresses only; always `true`.
+    every_enabled: Option<bool>,
+    /// With `every_enabled`: the addresses and networks. Empty: not given.
+    #[serde(default, deserialize_with = "crate::steps::network::list_if_given")]
+    allowed_ips: Vec<String>,
+    /// With `every_enabled`: rulesets that stay as they are.
+    #[serde(default, deserialize_with = "crate::steps::network::list_if_given")]
+    except: Vec<String>,
     /// Do it although this session's way in is closed by it.
     #[serde(default)]
     allow_lockout: bool,
@@ -58,6 +77,29 @@ impl TryFrom<Written> for Firewall {
     type Error = String;
 
     fn try_from(w: Written) -> Result<Self, String> {
+        if let Some(every) = w.every_enabled {
+            if w.ruleset.is_some() || w.enabled.is_some() || w.allowed.is_some() || w.default_action.is_some() {
+                return Err("`every_enabled` goes with `allowed_ips` and `except` alone".into());
+            }
+            if !every {
+                return Err("`every_enabled` can only be true: leave the step out instead".into());
+            }
+            let mut allowed = Vec::new();
+            for text in &w.allowed_ips {
+                let net = network(text)?;
+                if net.prefix_len() == 0 {
+                    return Err(format!("{text} is everybody: name the networks that shall get in"));
+                }
+                if !allowed.contains(&net) {
+                    allowed.push(net);
+                }
+            }
+            let target = Target::Every { allowed, except: w.except };
+            return Ok(Self { target, allow_lockout: w.allow_lockout });
+        }
+        if !w.allowed_ips.is_empty() || !w.except.is_empty() {
+            return Err("`allowed_ips` and `except` belong to `every_enabled: true`".into());
+        }
         let target = match w.ruleset {
             Some(_) if w.default_action.is_some() => {
                 return Err("`default_action` belongs to the firewall as a whole: leave `ruleset` out".into());

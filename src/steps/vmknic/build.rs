@@ -8,7 +8,7 @@ use crate::esxi::Command;
 use crate::esxi::mac::Mac;
 use crate::esxi::net::{self, AddressType, DEFAULT_NETSTACK, Ipv4};
 
-use super::super::network::tolerated;
+use super::super::network::{tolerated, word};
 use super::{Addressing, network_opt};
 
 /// An interface as a whole: enough to make it anew.
@@ -31,12 +31,15 @@ pub(super) fn remove(name: &str) -> Command {
     Command::esxcli("network ip interface remove").opt("-i", name)
 }
 
-pub(super) fn set_ipv4(name: &str, ipv4: &Addressing, dhcp_dns: bool, gateway_option: bool) -> Command {
+/// Sets the address; with DHCP also who says the DNS servers, if that is said.
+pub(super) fn set_ipv4(name: &str, ipv4: &Addressing, dhcp_dns: Option<bool>, gateway_option: bool) -> Command {
     let set = Command::esxcli("network ip interface ipv4 set").opt("-i", name);
     match ipv4 {
         Addressing::None => set.words("-t none"),
-        Addressing::Dhcp if dhcp_dns => set.words("-t dhcp -P true"),
-        Addressing::Dhcp => set.words("-t dhcp"),
+        Addressing::Dhcp => match dhcp_dns {
+            Some(dns) => set.words("-t dhcp").opt("-P", word(dns)),
+            None => set.words("-t dhcp"),
+        },
         Addressing::Static { address, netmask, gateway } => {
             let set = set.words("-t static").opt("-I", address.to_string()).opt("-N", netmask.to_string());
             match gateway.filter(|_| gateway_option) {
@@ -72,7 +75,7 @@ impl Build {
         }
         let mut out = vec![add];
         if self.ipv4 != Addressing::None {
-            out.push(set_ipv4(name, &self.ipv4, self.dhcp_dns, self.gateway_option));
+            out.push(set_ipv4(name, &self.ipv4, self.dhcp_dns.then_some(true), self.gateway_option));
         }
         for tag in &self.tags {
             out.push(Command::esxcli("network ip interface tag add").opt("-i", name).opt("-t", tag));

@@ -6,6 +6,7 @@ mod plan;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use crate::esxi::{Command, HostFacts, Output};
 

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde_json::{Value, json};
 
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::mac::Mac;
@@ -10,8 +11,9 @@ use crate::esxi::net::{self, DEFAULT_NETSTACK, Ipv4, Portgroup, Route};
 use crate::esxi::{Command, Version};
 
 use super::super::network::{self, Carrier, Interfaces};
-use super::super::step::{Action, Change, Detached, Seen, StepError};
+use super::super::step::{Action, Change, Detached, Seen, StepError, Undo};
 use super::build::{Build, current, on_link, remove, route, same_address, set_ipv4};
+use super::undo::{self, Readdressed};
 use super::{Addressing, MacWanted, Presence, Vmknic, known, netstack_list, network_opt, planned, route_list};
 
 /// Everything observed that a plan needs.
@@ -102,6 +104,8 @@ fn absent(
         before: format!("on {}", now.portgroup),
         after: "absent".into(),
         actions: vec![Action::Run(remove(&now.name))],
+        // Its tags, routes and IPv6 addresses go with it, and one step does not say them all.
+        undo: None,
         ..Change::default()
     }])
 }
@@ -122,7 +126,7 @@ fn create(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> 
         mtu: want.mtu.map(|m| m.bytes()),
         netstack: want.netstack.clone().unwrap_or_else(|| DEFAULT_NETSTACK.to_owned()),
         ipv4: want.ipv4.clone().unwrap_or(Addressing::None),
-        dhcp_dns: false,
+        dhcp_dns: want.dhcp_dns == Some(true),
         gateway_option: gateway_option(seen, None),
         enabled: want.enabled != Some(false),
         tags: Vec::new(),
@@ -136,6 +140,7 @@ fn create(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> 
         before: "absent".into(),
         after: format!("on {portgroup}{note}, {}", build.ipv4),
         actions: network::run_all(commands),
+        undo: Undo::step("vmknic", json!({"name": want.name.as_str(), "state": "absent"})),
         ..Change::default()
     }])
 }
@@ -269,18 +274,7 @@ fn differences(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepEr
             what[0].0, seen.seen.host.version
         )));
     };
-    let old = Build {
-        portgroup: now.portgroup.clone(),
-        mac: now.mac,
-        mtu: Some(now.mtu),
-        netstack: now.netstack.clone(),
-        ipv4: current(row),
-        dhcp_dns: row.is_some_and(|r| r.dhcp_dns),
-        gateway_option: gateway_option(seen, row),
-        enabled: now.enabled,
-        tags: tags.clone(),
-        routes: old_routes(seen, &now.name),
-    };
+    let old = Build { tags: tags.clone(), ..as_it_is(seen, now, row) };
     let ipv4 = want.ipv4.as_ref().map_or_else(|| old.ipv4.clone(), |w| keep_gateway(w, &old.ipv4));
     let new = Build {
         portgroup: portgroup.cloned().unwrap_or_else(|| old.portgroup.clone()),
@@ -289,6 +283,7 @@ fn differences(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepEr
         netstack: netstack.cloned().unwrap_or_else(|| old.netstack.clone()),
         routes: kept_routes(&old, &ipv4, new_default_route(want, seen, Some(name)), netstack.is_some()),
         enabled: want.enabled.unwrap_or(old.enabled),
+        dhcp_dns: want.dhcp_dns.unwrap_or(old.dhcp_dns),
         ipv4,
         ..old.clone()
     };
@@ -306,8 +301,37 @@ fn differences(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepEr
         before: part(false),
         after: part(true),
         actions: actions(want, seen, commands, rollback, &new.ipv4),
+        undo: undo::recreated(name, &old, &new, &readdressed(want, seen, &old, &new.ipv4, &new.routes)),
         ..Change::default()
     }])
+}
+
+/// The interface as a whole, but for its tags.
+fn as_it_is(seen: &Observed<'_>, now: &net::Vmknic, row: Option<&Ipv4>) -> Build {
+    Build {
+        portgroup: now.portgroup.clone(),
+        mac: now.mac,
+        mtu: Some(now.mtu),
+        netstack: now.netstack.clone(),
+        ipv4: current(row),
+        dhcp_dns: row.is_some_and(|r| r.dhcp_dns),
+        gateway_option: gateway_option(seen, row),
+        enabled: now.enabled,
+        tags: Vec::new(),
+        routes: old_routes(seen, &now.name),
+    }
+}
+
+fn readdressed<'a>(
+    want: &Vmknic,
+    seen: &Observed<'_>,
+    old: &'a Build,
+    ipv4: &'a Addressing,
+    routes: &'a [(String, Ipv4Addr)],
+) -> Readdressed<'a> {
+    let gateway = matches!(want.ipv4, Some(Addressing::Static { gateway: Some(_), .. }));
+    let elsewhere = |r: &Route| r.network == "default" && r.interface != want.name.as_str();
+    Readdressed { old, ipv4, routes, gateway, default_elsewhere: seen.routes.iter().any(elsewhere) }
 }
 
 fn refuse_cut(want: &Vmknic, seen: &Observed<'_>, what: &str) -> Result<Vec<Change>, StepError> {
@@ -406,6 +430,7 @@ fn in_place(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError
             before: now.mtu.to_string(),
             after: mtu.to_string(),
             actions: vec![Action::Run(set().opt("-m", mtu.to_string()))],
+            undo: Undo::step("vmknic", json!({"name": name, "mtu": now.mtu})),
             ..Change::default()
         });
     }
@@ -416,6 +441,7 @@ fn in_place(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError
             before: shown(now.enabled),
             after: shown(enabled),
             actions: vec![Action::Run(set().opt("-e", network::word(enabled)))],
+            undo: Undo::step("vmknic", json!({"name": name, "enabled": now.enabled})),
             ..Change::default()
         });
     }
@@ -439,18 +465,20 @@ fn addressing(want: &Vmknic, seen: &Observed<'_>) -> Option<Change> {
         }
         _ => (false, false),
     };
-    if !address_differs && !column_differs && !route_differs {
+    let dns = row.is_some_and(|r| r.dhcp_dns);
+    let dns_differs = *wanted == Addressing::Dhcp && want.dhcp_dns.is_some_and(|d| d != dns);
+    if !address_differs && !column_differs && !route_differs && !dns_differs {
         return None;
     }
     let target = keep_gateway(wanted, &old);
-    let dns = row.is_some_and(|r| r.dhcp_dns);
     let mut commands = Vec::new();
     let mut rollback = Vec::new();
-    if address_differs || column_differs {
-        commands.push(set_ipv4(name, &target, false, gateway_option));
-        rollback.push(set_ipv4(name, &old, dns, gateway_option));
+    if address_differs || column_differs || dns_differs {
+        commands.push(set_ipv4(name, &target, want.dhcp_dns, gateway_option));
+        rollback.push(set_ipv4(name, &old, dns.then_some(true), gateway_option));
     }
     let mine = old_routes(seen, name);
+    let mut new_default = None;
     if let (true, Addressing::Static { gateway: Some(g), .. }) = (route_differs || address_differs, &target) {
         // A default route that DHCP set goes with the lease.
         let by_hand = mine.iter().find(|(n, _)| n == "default").map(|(_, g)| *g);
@@ -458,17 +486,30 @@ fn addressing(want: &Vmknic, seen: &Observed<'_>) -> Option<Change> {
             commands.push(route("remove", "default", old, &now.netstack));
             rollback.push(route("remove", "default", *g, &now.netstack));
         }
-        if by_hand != Some(*g) && !new_default_route(want, seen, Some(name)).is_empty() {
+        let replaces = !new_default_route(want, seen, Some(name)).is_empty();
+        new_default = replaces.then_some(*g);
+        if by_hand != Some(*g) && replaces {
             commands.push(route("add", "default", *g, &now.netstack));
         }
     }
     // Another network drops the routes over it; the way back needs them all.
     rollback.extend(mine.iter().map(|(n, g)| route("add", n, *g, &now.netstack)));
+    let shown = |ipv4: String, dns: Option<bool>| match dns {
+        Some(dns) if dns_differs => format!("{ipv4}, DNS servers {}", if dns { "by DHCP too" } else { "by hand" }),
+        _ => ipv4,
+    };
+    let is = as_it_is(seen, now, row);
+    let routes = undo::routes_in_place(&is, &target, new_default);
+    let back = readdressed(want, seen, &is, &target, &routes).as_it_was().map(|mut args| {
+        args.insert("name".into(), json!(name));
+        Value::Object(args)
+    });
     Some(Change {
         summary: format!("IPv4 of {name}"),
-        before: with_default(&old, default),
-        after: target.to_string(),
+        before: shown(with_default(&old, default), Some(dns)),
+        after: shown(target.to_string(), want.dhcp_dns),
         actions: actions(want, seen, commands, rollback, &target),
+        undo: back.and_then(|args| Undo::step("vmknic", args)),
         ..Change::default()
     })
 }

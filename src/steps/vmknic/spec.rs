@@ -37,6 +37,8 @@ pub struct Vmknic {
     pub(super) vswitch: Option<String>,
     /// `dhcp`, `none`, or an address with its mask and perhaps a gateway.
     pub(super) ipv4: Option<Addressing>,
+    /// With `ipv4: dhcp`: whether DHCP says the DNS servers too.
+    pub(super) dhcp_dns: Option<bool>,
     /// MTU in bytes, 1280 to 9190.
     pub(super) mtu: Option<Mtu>,
     /// TCP/IP stack, for example `vmotion`; made if it is not there. Stacks exist since ESXi 5.5 (not verified).

@@ -316,3 +316,98 @@ fn wrong_arguments_say_where() {
         &["10.0.1.1", "10.0.0.0/24"],
     );
 }
+
+/// The step that takes the first change back.
+fn undone(host: &Host, json: serde_json::Value) -> Option<Box<dyn Step>> {
+    let undo = host.compare(&*step(&KIND, json)).unwrap().remove(0).undo?;
+    assert_eq!(undo.kind, "vmknic");
+    Some(step(&KIND, undo.args))
+}
+
+#[test]
+fn an_interface_made_anew_gets_its_old_self_back() {
+    let before = lab(&usual());
+    // Only the MAC address: everything else was put back already.
+    let back = undone(&before, json!({"name": "vmk0", "mac": "hardware"})).unwrap();
+    let mut after = usual();
+    after.interfaces = after.interfaces.replace(OLD, HW);
+    let actions = lab(&after).actions(&*back);
+    let add = format!("detached: esxcli network ip interface add -i vmk0 -p 'Management Network' -M {OLD} -m 1500");
+    assert_eq!(actions[1], add);
+    assert!(before.compare(&*back).unwrap().is_empty());
+    // Port group, MTU, state and address.
+    let other = json!({"name": "vmk1", "portgroup": "Management Network (1)", "mtu": 1400, "enabled": false,
+        "ipv4": {"address": "10.2.0.12/16"}});
+    let back = undone(&before, other).unwrap();
+    let mut after = usual();
+    after.interfaces = after.interfaces.replace("it's storage", "Management Network (1)");
+    after.ipv4 = after.ipv4.replace("10.1.0.12", "10.2.0.12");
+    assert_eq!(
+        lab(&after).actions(&*back),
+        [
+            "esxcli network ip interface remove -i vmk1",
+            "esxcli network ip interface add -i vmk1 -p 'it'\\''s storage' -M 00:50:56:61:00:01 -m 1500",
+            "esxcli network ip interface ipv4 set -i vmk1 -t static -I 10.1.0.12 -N 255.255.255.0",
+        ]
+    );
+    // Made: gone again. Removed: one step does not say all that it had.
+    let made = undone(&before, json!({"name": "vmk2", "portgroup": "it's storage"})).unwrap();
+    let mut after = usual();
+    after.interfaces += &vmknic("vmk2", "00:50:56:61:00:02", "vSwitch1", "it's storage", 1500, net::DEFAULT_NETSTACK);
+    let after = lab(&after).says(&network::tag_get("vmk2"), "   Tags: \n");
+    assert_eq!(after.actions(&*made), ["esxcli network ip interface remove -i vmk2"]);
+    assert!(undone(&before, json!({"name": "vmk1", "state": "absent"})).is_none());
+}
+
+#[test]
+fn an_address_comes_back_with_its_gateway_or_not_at_all() {
+    let before = lab(&usual());
+    let back = undone(&before, json!({"name": "vmk0", "ipv4": {"address": "192.0.2.40/24", "gateway": "192.0.2.254"}}));
+    let mut after = usual();
+    after.ipv4 = after.ipv4.replace("192.0.2.11 ", "192.0.2.40 ").replace("192.0.2.1 ", "192.0.2.254 ");
+    after.routes = after.routes.replace("192.0.2.1 ", "192.0.2.254 ");
+    let mut after = lab(&after);
+    after.facts.session_address = Some("192.0.2.40".into());
+    assert_eq!(
+        after.actions(&*back.unwrap())[..3],
+        [
+            "detached: esxcli network ip interface ipv4 set -i vmk0 -t static -I 192.0.2.11 -N 255.255.255.0 -g 192.0.2.1",
+            "detached: { esxcli network ip route ipv4 remove -n default -g 192.0.2.254 || true; }",
+            "detached: { esxcli network ip route ipv4 add -n default -g 192.0.2.1 || true; }",
+        ]
+    );
+    // Another network loses the route by hand, and no step says routes.
+    assert!(undone(&before, json!({"name": "vmk0", "ipv4": {"address": "198.51.100.4/24"}})).is_none());
+    // No step takes a gateway away.
+    let given = json!({"name": "vmk1", "ipv4": {"address": "10.1.0.12/24", "gateway": "10.1.0.1"}});
+    assert!(undone(&before, given).is_none());
+    let moved = undone(&before, json!({"name": "vmk1", "ipv4": {"address": "10.3.0.12/24"}, "mtu": 1400}));
+    assert!(moved.is_some(), "the MTU comes first");
+}
+
+#[test]
+fn dhcp_comes_back_with_its_word_on_dns() {
+    let mut n = usual();
+    n.ipv4 = testing::ipv4(&[
+        &["vmk0", "192.0.2.11", "255.255.255.0", "STATIC", "192.0.2.1", "false"],
+        &["vmk1", "10.1.0.12", "255.255.255.0", "DHCP", "0.0.0.0", "true"],
+    ]);
+    let back = undone(&lab(&n), json!({"name": "vmk1", "ipv4": {"address": "10.1.0.9/24"}})).unwrap();
+    assert_eq!(lab(&usual()).actions(&*back), ["esxcli network ip interface ipv4 set -i vmk1 -t dhcp -P true"]);
+    assert!(lab(&n).compare(&*back).unwrap().is_empty());
+    let without = step(&KIND, json!({"name": "vmk1", "ipv4": "dhcp", "dhcp_dns": false}));
+    assert_eq!(lab(&n).actions(&*without), ["esxcli network ip interface ipv4 set -i vmk1 -t dhcp -P false"]);
+    let change = lab(&n).compare(&*without).unwrap().remove(0);
+    assert_eq!(
+        (change.before.as_str(), change.after.as_str()),
+        ("DHCP, DNS servers by DHCP too", "DHCP, DNS servers by hand")
+    );
+    // None at all.
+    let mut none = usual();
+    none.ipv4 = testing::ipv4(&[
+        &["vmk0", "192.0.2.11", "255.255.255.0", "STATIC", "192.0.2.1", "false"],
+        &["vmk1", "0.0.0.0", "0.0.0.0", "NONE", "0.0.0.0", "false"],
+    ]);
+    let back = undone(&lab(&none), json!({"name": "vmk1", "ipv4": {"address": "10.1.0.12/24"}})).unwrap();
+    assert_eq!(lab(&usual()).actions(&*back), ["esxcli network ip interface ipv4 set -i vmk1 -t none"]);
+}
