@@ -4,7 +4,10 @@ pub mod accept;
 pub mod acceptance;
 pub mod account;
 pub mod assert;
+pub mod audit_records;
 pub mod authorized_key;
+pub mod cim;
+pub mod coredump;
 pub mod datastore;
 pub mod dns;
 pub mod file;
@@ -18,9 +21,11 @@ pub mod ntp;
 pub mod portgroup;
 pub mod reboot;
 pub mod reference;
+mod release;
 pub mod run;
 pub mod service;
 pub mod setting;
+pub mod snmp;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
@@ -35,7 +40,7 @@ pub mod vswitch;
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.
-static KINDS: [Kind; 24] = [
+static KINDS: [Kind; 28] = [
     vib::KIND,
     acceptance::KIND,
     module::KIND,
@@ -52,6 +57,10 @@ static KINDS: [Kind; 24] = [
     dns::KIND,
     ntp::KIND,
     syslog::KIND,
+    audit_records::KIND,
+    snmp::KIND,
+    cim::KIND,
+    coredump::KIND,
     account::KIND,
     authorized_key::KIND,
     file::KIND,
