@@ -61,6 +61,8 @@ struct Done {
     registered: Value,
     waits: bool,
     nothing_changed: bool,
+    /// What is left for a person to judge after the changes.
+    unjudged: Option<String>,
 }
 
 /// Why a try failed.
@@ -206,7 +208,11 @@ impl HostRun {
                         seconds: started.elapsed().as_secs_f64(),
                         note: Some(done.notes.join("; ")),
                         error: None,
-                        verdict: Some(if fails { ControlVerdict::Fail } else { ControlVerdict::Pass }),
+                        verdict: Some(match (fails, done.unjudged) {
+                            (true, _) => ControlVerdict::Fail,
+                            (false, Some(_)) => ControlVerdict::NotJudged,
+                            (false, None) => ControlVerdict::Pass,
+                        }),
                         pending_reboot,
                     };
                     self.ended(number, kind, &name, ended);
@@ -349,8 +355,16 @@ impl HostRun {
             self.forget(step);
         }
         if step.verifiable() && !step.proved_by_reboot() && acts {
-            let left =
-                self.look(step).await?.map_err(|e| Acted::Failed(format!("after the change, looking again: {e}")))?;
+            let left = match self.look(step).await? {
+                Ok(left) => left,
+                // What could be changed is as wanted; the rest only a person can judge.
+                Err(StepError::NotJudged(why)) => {
+                    done.notes.push(why.clone());
+                    done.unjudged = Some(why);
+                    Vec::new()
+                }
+                Err(e) => return Err(Acted::Failed(format!("after the change, looking again: {e}"))),
+            };
             let still: Vec<&Change> = left.iter().filter(|c| !c.waits() && c.by_hand.is_none()).collect();
             if !still.is_empty() {
                 return Err(Acted::Failed(format!(

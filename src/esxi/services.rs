@@ -64,6 +64,33 @@ pub fn service(name: &str) -> Option<&'static Service> {
     })
 }
 
+/// A service as hostd tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// hostd's name: `TSM-SSH`, `ntpd`.
+    pub key: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// When it starts: `on` with the host, `off` by hand, `automatic` while it has open ports in the firewall.
+    pub policy: String,
+}
+
+/// The services in what `vim-cmd hostsvc/hostconfig` prints; `None`: there is no list of them in a known form.
+///
+/// The members are those of `vim.host.Service` in the vendor's API reference. No output was recorded, so the dump's
+/// form is taken from the other objects of vim-cmd. Not verified.
+pub fn told_by_hostd(hostconfig: &str) -> Option<Vec<Told>> {
+    let info = super::vimdump::typed(hostconfig, "vim.host.ServiceInfo")?.ok()?;
+    let told = info.get("service")?.items().iter().map(|service| {
+        Some(Told {
+            key: service.get("key")?.as_str()?.to_owned(),
+            running: service.get("running")?.as_bool()?,
+            policy: service.get("policy")?.as_str()?.to_owned(),
+        })
+    });
+    told.collect::<Option<Vec<Told>>>().filter(|all| !all.is_empty())
+}
+
 /// What `chkconfig --list` says: every service and whether it starts with the host.
 ///
 /// No output was recorded: a name, blanks, `on` or `off` is read; a run-level column or a colon after the name

@@ -119,6 +119,20 @@ pub fn parse(text: &str) -> Result<Value, FormError> {
     reader.value(0)
 }
 
+/// The first object or list of this type (`vim.host.ServiceInfo`) in a dump, read alone: the whole of
+/// `hostsvc/hostconfig` is thousands of lines. `None`: the dump has none.
+pub fn typed(text: &str, kind: &str) -> Option<Result<Value, FormError>> {
+    let head = format!("({kind})");
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.find(&head)?;
+        from = at + head.len();
+        if text.get(from..)?.trim_start().starts_with(['{', '[']) {
+            return Some(Reader { text, at }.value(0));
+        }
+    }
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -345,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_found_by_its_type_and_read_alone() {
+        let text = "(a) {\n   odd\n   name = \"of (b.C) things\",\n   c = (b.C) {\n      key = 1\n   }\n}";
+        assert!(parse(text).is_err());
+        assert_eq!(typed(text, "b.C").unwrap().unwrap().get("key"), Some(&Value::Number(1)));
+        assert!(typed(text, "b.D").is_none());
+        assert!(typed("(b.C) {\n   key = 1", "b.C").unwrap().is_err());
+    }
+
+    #[test]
     fn what_is_no_dump_is_an_error_with_its_line() {
         assert_eq!(parse("Unable to find option").unwrap_err().line, 1);
         assert_eq!(parse("(a) {\n   key = 1,\n   oops\n}").unwrap_err().line, 3);
@@ -360,6 +383,7 @@ mod tests {
         fn never_panics(text in "[(){}\\[\\]<>=,\"'a-z0-9\\\\\n é.]{0,200}") {
             let _ = parse(&text);
             let _ = parse(&format!("(a) {{ k = {text}"));
+            let _ = typed(&format!("(a) {{ k = {text}"), "a");
         }
 
         #[test]

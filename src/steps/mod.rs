@@ -4,7 +4,10 @@ pub mod accept;
 pub mod acceptance;
 pub mod account;
 pub mod assert;
+pub mod audit_records;
 pub mod authorized_key;
+pub mod cim;
+pub mod coredump;
 pub mod datastore;
 pub mod dns;
 pub mod file;
@@ -20,10 +23,12 @@ pub mod portgroup;
 pub mod portgroup_vlans;
 pub mod reboot;
 pub mod reference;
+mod release;
 pub mod run;
 pub mod security_policy;
 pub mod service;
 pub mod setting;
+pub mod snmp;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
@@ -61,6 +66,10 @@ static KINDS: [Kind; 28] = [
     dns::KIND,
     ntp::KIND,
     syslog::KIND,
+    audit_records::KIND,
+    snmp::KIND,
+    cim::KIND,
+    coredump::KIND,
     account::KIND,
     authorized_key::KIND,
     file::KIND,

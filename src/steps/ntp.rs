@@ -7,9 +7,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::service::{at_boot, has_ntp_namespace, judge, list, ntp_get, running, start_or_stop, status};
-use super::sysargs::truth;
-use super::{Action, Change, Effect, Kind, Seen, Source, Step, StepError, Verdict, parse_as};
+use super::service::{
+    By, Service, at_boot, has_ntp_namespace, hostconfig, judge, list, ntp_get, running, start_or_stop, status, told,
+};
+use super::sysargs::{Given, OneOrMany, truth};
+use super::{Action, Change, Effect, Kind, Seen, Source, Step, StepError, Undo, Verdict, parse_as};
 use crate::esxi::{Command, HostFacts, Output};
 
 /// The kind.
@@ -30,42 +32,83 @@ pub const KIND: Kind = Kind {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NtpSpec {
-    /// The servers, all of them: others are taken out. Names or addresses; their order does not matter.
+    /// The servers, all of them: others are taken out. Names or addresses; their order does not matter. Null, an empty
+    /// text or an empty list: not given; a host without any is then a finding, and one that has some is for a person to
+    /// judge.
+    #[serde(default, deserialize_with = "super::sysargs::given_list")]
+    #[schemars(with = "Option<OneOrMany<String>>")]
+    servers: Given<Vec<String>>,
+    /// No servers at all (7.0 and later): what an undo gives back.
     #[serde(default)]
-    servers: Option<Vec<String>>,
+    no_servers: bool,
+    /// The whole text of /etc/ntp.conf (before 7.0): what an undo gives back.
+    #[serde(default)]
+    conf: Option<String>,
     /// Whether the time service runs and starts with the host.
     #[serde(default)]
     enabled: Option<bool>,
+    /// Who tells whether the service runs: `init`, the init script (before 7.0; later only esxcli's setting is looked
+    /// at), or `hostd`.
+    #[serde(default)]
+    by: By,
+    /// A host whose time comes from the PTP service instead is for a person to judge; needs `by: hostd`.
+    #[serde(default)]
+    or_ptp: bool,
 }
 
 /// The step.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "NtpSpec")]
 pub struct Ntp {
-    servers: Option<Vec<String>>,
+    servers: Servers,
     enabled: Option<bool>,
+    by: By,
+    or_ptp: bool,
+    /// The service as hostd tells of it, on releases with `esxcli system ntp` and on those without.
+    halves: Option<(Service, Service)>,
+}
+
+/// What is wanted of the servers.
+#[derive(Debug, Clone, PartialEq)]
+enum Servers {
+    NotAsked,
+    /// The site has not given them.
+    Open,
+    These(Vec<String>),
+    None,
+    /// The whole file.
+    Conf(String),
 }
 
 impl TryFrom<NtpSpec> for Ntp {
     type Error = String;
 
     fn try_from(spec: NtpSpec) -> Result<Self, String> {
-        match &spec.servers {
-            None if spec.enabled.is_none() => return Err("give `servers`, `enabled`, or both".into()),
-            Some(servers) if servers.is_empty() => {
-                return Err("an empty list of servers; to stop following time servers say `enabled: false`".into());
-            }
-            Some(servers) => {
-                let bad = |s: &&String| {
-                    s.is_empty() || s.starts_with('-') || s.contains(|c: char| c.is_whitespace() || c == ',')
-                };
-                if let Some(bad) = servers.iter().find(bad) {
+        let NtpSpec { servers, no_servers, conf, enabled, by, or_ptp } = spec;
+        let servers = match (servers, no_servers, conf) {
+            (Given::No, false, None) if enabled.is_none() => return Err("give `servers`, `enabled`, or both".into()),
+            (Given::No, false, None) => Servers::NotAsked,
+            (Given::No, true, None) => Servers::None,
+            (Given::No, false, Some(text)) => Servers::Conf(text),
+            (Given::Empty, false, None) => Servers::Open,
+            (Given::Value(list), false, None) => {
+                let list: Vec<String> = list.into_iter().filter(|s| !s.is_empty()).collect();
+                let bad = |s: &&String| s.starts_with('-') || s.contains(|c: char| c.is_whitespace() || c == ',');
+                if let Some(bad) = list.iter().find(bad) {
                     return Err(format!("{bad:?} is not the name or address of a server"));
                 }
+                if list.is_empty() { Servers::Open } else { Servers::These(list) }
             }
-            None => {}
+            _ => return Err("give one of `servers`, `no_servers` and `conf`".into()),
+        };
+        if or_ptp && by != By::Hostd {
+            return Err("`or_ptp` needs `by: hostd`: only hostd tells of the PTP service".into());
         }
-        Ok(Self { servers: spec.servers, enabled: spec.enabled })
+        let halves = enabled.filter(|_| by == By::Hostd).and_then(|on| {
+            let newer = Service::of_hostd("ntpd", Some(on), None)?;
+            Some((newer, Service::of_hostd("ntpd", Some(on), Some(on))?))
+        });
+        Ok(Self { servers, enabled, by, or_ptp, halves })
     }
 }
 
@@ -87,20 +130,24 @@ fn on_off(on: bool) -> String {
     if on { "enabled" } else { "disabled" }.to_owned()
 }
 
-fn servers_change(before: &[String], after: &[String], actions: Vec<Action>) -> Change {
-    let shown = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+fn shown(list: &[String]) -> String {
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+}
+
+fn servers_change(before: &[String], after: &[String], actions: Vec<Action>, undo: Option<Undo>) -> Change {
     Change {
         summary: "time servers".into(),
         before: shown(before),
         after: shown(after),
         actions,
         effect: Effect { restarts: Some("ntpd".into()), ..Effect::default() },
+        undo,
         ..Change::default()
     }
 }
 
-fn enabled_change(before: String, after: bool, actions: Vec<Action>) -> Change {
-    Change { summary: "time service".into(), before, after: on_off(after), actions, ..Change::default() }
+fn enabled_change(before: String, after: bool, actions: Vec<Action>, undo: Option<Undo>) -> Change {
+    Change { summary: "time service".into(), before, after: on_off(after), actions, undo, ..Change::default() }
 }
 
 /// What 7.0 and later hold. Labels recorded on 7.0: system-ntp-get.
@@ -152,47 +199,110 @@ fn rewritten(conf: &str, servers: &[String]) -> String {
 }
 
 impl Ntp {
+    fn halves(&self, seen: &Seen<'_>) -> Option<&Service> {
+        let (newer, older) = self.halves.as_ref()?;
+        Some(if has_ntp_namespace(seen.host.version) { newer } else { older })
+    }
+
+    /// Whether the daemon has to read its file again.
+    fn runs(&self, seen: &Seen<'_>) -> Result<bool, StepError> {
+        match told("ntpd", seen).filter(|_| self.by == By::Hostd) {
+            Some(told) => Ok(told.running),
+            None => running("ntpd", seen),
+        }
+    }
+
+    /// Servers that the site has not given, on a host with these.
+    fn open(&self, now: &[String]) -> Option<Change> {
+        let none = self.servers == Servers::Open && now.is_empty();
+        none.then(|| {
+            Change::finding("time servers", "none", "the site's time servers", "give `servers` the site's own")
+        })
+    }
+
     fn compare_esxcli(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let (enabled, now) = by_esxcli(seen)?;
         let mut changes = Vec::new();
-        if let Some(want) = &self.servers
-            && !same(&now, want)
-        {
-            // `-s` takes the place of the whole list. (Not verified: no set was recorded.)
-            let set = want.iter().fold(Command::esxcli("system ntp set"), |c, s| c.opt("-s", s));
-            changes.push(servers_change(&now, want, vec![Action::Run(set)]));
+        let back = || match now.as_slice() {
+            [] => Undo::step("ntp", json!({"no_servers": true})),
+            now => Undo::step("ntp", json!({ "servers": now })),
+        };
+        match &self.servers {
+            Servers::These(want) if !same(&now, want) => {
+                // `-s` takes the place of the whole list. (Not verified: no set was recorded.)
+                let set = want.iter().fold(Command::esxcli("system ntp set"), |c, s| c.opt("-s", s));
+                changes.push(servers_change(&now, want, vec![Action::Run(set)], back()));
+            }
+            Servers::None if !now.is_empty() => {
+                // The only way to an empty list that public scripts use. It also brings the default log level back.
+                let mut actions = vec![Action::Run(Command::esxcli("system ntp set --reset"))];
+                let record = seen.record(&ntp_get())?;
+                if let Some(level) = record.get("Loglevel").filter(|level| *level != "warning") {
+                    actions.push(Action::Run(Command::esxcli("system ntp set").opt("-l", level)));
+                }
+                changes.push(servers_change(&now, &[], actions, back()));
+            }
+            Servers::Conf(_) => {
+                return Err(StepError::Refused("`conf` is for releases before 7.0; give `servers`".into()));
+            }
+            _ => {}
+        }
+        // Without a server there is nothing to follow: the finding says it all.
+        if let Some(finding) = self.open(&now) {
+            return Ok(vec![finding]);
         }
         if let Some(want) = self.enabled
             && enabled != want
         {
             let set = Command::esxcli("system ntp set").opt("-e", if want { "true" } else { "false" });
-            changes.push(enabled_change(on_off(enabled), want, vec![Action::Run(set)]));
+            let undo = Undo::step("ntp", json!({ "enabled": enabled }));
+            changes.push(enabled_change(on_off(enabled), want, vec![Action::Run(set)], undo));
+        } else if let Some(service) = self.halves(seen) {
+            changes.extend(service.compare(seen)?);
         }
-        Ok(changes)
+        self.judged(&now, changes)
     }
 
     fn compare_conf(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let mut changes = Vec::new();
-        let runs = running("ntpd", seen)?;
-        if let Some(want) = &self.servers {
-            let output = seen.raw(&conf())?;
-            let missing = output.stderr.contains("No such file") || output.stdout.contains("No such file");
-            let text = if missing { "" } else { seen.output(&conf())?.stdout.as_str() };
-            let now = servers_in(text);
-            if !same(&now, want) {
-                // Sticky: only such files below /etc are saved to the boot bank.
-                let mut actions = vec![Action::Upload {
-                    source: Source::Bytes(rewritten(text, want).into_bytes()),
-                    path: "/etc/ntp.conf".into(),
-                    mode: 0o1644,
-                }];
-                if runs {
-                    actions.push(Action::Run(Command::new("/etc/init.d/ntpd restart")));
-                }
-                changes.push(servers_change(&now, want, actions));
+        let runs = self.runs(seen)?;
+        let output = seen.raw(&conf())?;
+        let missing = output.stderr.contains("No such file") || output.stdout.contains("No such file");
+        let asked = self.servers != Servers::NotAsked;
+        let text = if missing || !asked { "" } else { seen.output(&conf())?.stdout.as_str() };
+        let now = servers_in(text);
+        let none = Vec::new();
+        let (want, after) = match &self.servers {
+            Servers::These(want) if !same(&now, want) => (want, Some(rewritten(text, want))),
+            Servers::None if !now.is_empty() => (&none, Some(rewritten(text, &none))),
+            Servers::Conf(want) => (&none, Some(want.clone()).filter(|want| want != text)),
+            _ => (&none, None),
+        };
+        if let Some(after) = after {
+            let want = if let Servers::Conf(_) = self.servers { &servers_in(&after) } else { want };
+            // Sticky: only such files below /etc are saved to the boot bank.
+            let mut actions = vec![Action::Upload {
+                source: Source::Bytes(after.clone().into_bytes()),
+                path: "/etc/ntp.conf".into(),
+                mode: 0o1644,
+            }];
+            if runs {
+                actions.push(Action::Run(Command::new("/etc/init.d/ntpd restart")));
             }
+            // The whole file: its lines have options that a list of servers does not tell.
+            let undo = if missing {
+                Undo::step("file", json!({"path": "/etc/ntp.conf", "state": "absent"}))
+            } else {
+                Undo::step("ntp", json!({ "conf": text }))
+            };
+            changes.push(servers_change(&now, want, actions, undo));
         }
-        if let Some(want) = self.enabled {
+        if let Some(finding) = self.open(&now) {
+            return Ok(vec![finding]);
+        }
+        if let Some(service) = self.halves(seen) {
+            changes.extend(service.compare(seen)?);
+        } else if let Some(want) = self.enabled {
             let boot = at_boot("ntpd", seen)?;
             let mut actions = Vec::new();
             if boot != want {
@@ -205,8 +315,20 @@ impl Ntp {
             if !actions.is_empty() {
                 let word = |yes: bool, words: [&'static str; 2]| words[usize::from(!yes)];
                 let before = format!("{}, {} at boot", word(runs, ["running", "stopped"]), word(boot, ["on", "off"]));
-                changes.push(enabled_change(before, want, actions));
+                let undo = Undo::step("service", json!({"name": "ntpd", "running": runs, "at_boot": boot}));
+                changes.push(enabled_change(before, want, actions, undo));
             }
+        }
+        self.judged(&now, changes)
+    }
+
+    /// What only a person can judge, when nothing is left to change.
+    fn judged(&self, now: &[String], changes: Vec<Change>) -> Result<Vec<Change>, StepError> {
+        if self.servers == Servers::Open && changes.is_empty() {
+            return Err(StepError::NotJudged(format!(
+                "the time comes from {}; whether these are the site's servers is for a person, or give `servers`",
+                shown(now)
+            )));
         }
         Ok(changes)
     }
@@ -214,19 +336,55 @@ impl Ntp {
 
 impl Step for Ntp {
     fn summary(&self) -> String {
-        match (&self.servers, self.enabled) {
-            (Some(servers), None | Some(true)) => format!("time from {}", servers.join(", ")),
-            (Some(servers), Some(false)) => format!("time servers {}, service off", servers.join(", ")),
-            (None, enabled) => format!("time service {}", on_off(enabled.unwrap_or_default())),
+        let service = |on: bool| format!("time service {}", on_off(on));
+        let servers = match &self.servers {
+            Servers::NotAsked => return service(self.enabled.unwrap_or_default()),
+            Servers::These(servers) if self.enabled == Some(false) => {
+                return format!("time servers {}, service off", servers.join(", "));
+            }
+            Servers::These(servers) => format!("time from {}", servers.join(", ")),
+            Servers::Open => "time from the site's servers".to_owned(),
+            Servers::None => "no time servers".to_owned(),
+            Servers::Conf(_) => "an earlier /etc/ntp.conf".to_owned(),
+        };
+        match self.enabled.filter(|on| !on || !matches!(self.servers, Servers::These(_))) {
+            Some(on) => format!("{servers}, {}", service(on)),
+            None => servers,
         }
     }
 
     fn reads(&self, host: &HostFacts) -> Vec<Command> {
-        if has_ntp_namespace(host.version) { vec![ntp_get()] } else { vec![conf(), list(), status("ntpd")] }
+        match (has_ntp_namespace(host.version), self.by) {
+            (true, By::Init) => vec![ntp_get()],
+            (true, By::Hostd) => vec![ntp_get(), hostconfig()],
+            (false, By::Init) => vec![conf(), list(), status("ntpd")],
+            (false, By::Hostd) => vec![conf(), hostconfig()],
+        }
+    }
+
+    fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
+        if self.by == By::Init || seen.raw(&hostconfig()).is_err() {
+            return Vec::new();
+        }
+        let mut out = self.halves(seen).map(|service| service.more_reads(seen)).unwrap_or_default();
+        if !has_ntp_namespace(seen.host.version) && told("ntpd", seen).is_none() {
+            out.extend([list(), status("ntpd")]);
+        }
+        out
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
-        if has_ntp_namespace(seen.host.version) { self.compare_esxcli(seen) } else { self.compare_conf(seen) }
+        let changes =
+            if has_ntp_namespace(seen.host.version) { self.compare_esxcli(seen) } else { self.compare_conf(seen) }?;
+        let ptp = || told("ptpd", seen).is_some_and(|ptpd| ptpd.running && ptpd.policy == "on");
+        if self.or_ptp && !changes.is_empty() && ptp() {
+            return Err(StepError::NotJudged(
+                "the time comes from PTP (ptpd runs and starts with the host): whether from the right source is for a \
+                 person"
+                    .into(),
+            ));
+        }
+        Ok(changes)
     }
 
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
@@ -246,89 +404,4 @@ impl Step for Ntp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::esxi::{Version, recorded};
-    use crate::steps::testing::Host;
-
-    fn step(json: serde_json::Value) -> Ntp {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn compare(step: &Ntp, version: Version, outputs: &[(&str, &str)]) -> Vec<Change> {
-        Host::with(version, outputs).compare(step).unwrap()
-    }
-
-    fn actions(changes: &[Change]) -> Vec<String> {
-        let text = |a: &Action| match a {
-            Action::Run(c) => c.text().to_owned(),
-            Action::Upload { source: Source::Bytes(b), path, mode } => {
-                format!("{path} {mode:o}\n{}", String::from_utf8_lossy(b))
-            }
-            other => panic!("{other:?}"),
-        };
-        changes.iter().flat_map(|c| &c.actions).map(text).collect()
-    }
-
-    const V70: Version = Version::new(7, 0);
-    const V65: Version = Version::new(6, 5);
-
-    #[test]
-    fn recorded_on_7_0_it_is_as_wanted_whatever_the_order() {
-        let get = recorded(include_str!("../../fixtures/transcripts/7.0/system-ntp-get.txt"));
-        let outputs = [("esxcli system ntp get", get.as_str())];
-        let same = step(json!({"servers": ["2.nl.pool.org", "1.nl.pool.org", "3.NL.pool.org"], "enabled": true}));
-        assert_eq!(same.reads(&HostFacts::example(V70)).len(), 1);
-        assert!(compare(&same, V70, &outputs).is_empty());
-        let other = step(json!({"servers": ["a.example", "b.example"], "enabled": false}));
-        let changes = compare(&other, V70, &outputs);
-        assert_eq!(
-            actions(&changes),
-            ["esxcli system ntp set -s a.example -s b.example", "esxcli system ntp set -e false"]
-        );
-        assert_eq!(changes[0].before, "1.nl.pool.org, 2.nl.pool.org, 3.nl.pool.org");
-    }
-
-    #[test]
-    fn before_7_0_the_file_keeps_its_other_lines() {
-        let conf = "restrict default nomodify\nserver old.example iburst\nserver keep.example prefer\ndriftfile /etc/ntp.drift\n";
-        let list = "ntpd   off\n";
-        let outputs = [
-            ("cat /etc/ntp.conf", conf),
-            ("chkconfig --list", list),
-            ("/etc/init.d/ntpd status", "ntpd is not running"),
-        ];
-        let ntp = step(json!({"servers": ["keep.example", "new.example"], "enabled": true}));
-        let changes = compare(&ntp, V65, &outputs);
-        let wanted =
-            "restrict default nomodify\nserver keep.example prefer\nserver new.example\ndriftfile /etc/ntp.drift\n";
-        assert_eq!(
-            actions(&changes),
-            [format!("/etc/ntp.conf 1644\n{wanted}").as_str(), "chkconfig ntpd on", "/etc/init.d/ntpd start"]
-        );
-        let after = [
-            ("cat /etc/ntp.conf", wanted),
-            ("chkconfig --list", "ntpd   on\n"),
-            ("/etc/init.d/ntpd status", "ntpd is running"),
-        ];
-        assert!(compare(&ntp, V65, &after).is_empty());
-        // A running daemon has to read the file again.
-        let running = [("cat /etc/ntp.conf", conf), after[1], after[2]];
-        assert_eq!(actions(&compare(&ntp, V65, &running))[1], "/etc/init.d/ntpd restart");
-    }
-
-    #[test]
-    fn a_file_without_servers_gets_them_and_clocks_are_left_alone() {
-        let servers = ["a".to_owned()];
-        assert_eq!(rewritten("", &servers), "server a\n");
-        assert_eq!(rewritten("server 127.127.1.0\n", &servers), "server 127.127.1.0\nserver a\n");
-        assert_eq!(rewritten("server b\nserver c\n", &servers), "server a\n");
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for bad in [json!({}), json!({"servers": []}), json!({"servers": ["a b"]}), json!({"servers": ["-x"]})] {
-            assert!(serde_json::from_value::<Ntp>(bad).is_err());
-        }
-    }
-}
+mod tests;

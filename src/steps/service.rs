@@ -1,14 +1,15 @@
 //! `service`: whether a service runs now, and whether it starts with the host.
 //!
-//! The two are different things on ESXi: `chkconfig --list` tells the one, `/etc/init.d/NAME status` the other.
+//! The two are different things on ESXi: `chkconfig --list` tells the one, `/etc/init.d/NAME status` the other. hostd
+//! tells both, of all services at once.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::sysargs::nearest_text;
-use super::{Action, Change, Effect, Kind, Seen, Step, StepError, Verdict, default_judge, parse_as};
-use crate::esxi::services::{Control, Service as Known, chkconfig, is_running, service};
+use super::{Action, Change, Effect, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, parse_as};
+use crate::esxi::services::{Control, Service as Known, Told, chkconfig, is_running, service, told_by_hostd};
 use crate::esxi::{Command, HostFacts, Output, Version};
 
 /// The kind.
@@ -39,6 +40,23 @@ pub struct ServiceSpec {
     /// Whether it starts with the host.
     #[serde(default)]
     at_boot: Option<bool>,
+    /// Who is asked: the init script and chkconfig (`init`), or hostd, which answers once for all services (`hostd`).
+    #[serde(default)]
+    by: By,
+    /// A host that does not have this service is right as it is.
+    #[serde(default)]
+    missing_ok: bool,
+}
+
+/// Who is asked about a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The init script and chkconfig.
+    #[default]
+    Init,
+    /// hostd; the init script and chkconfig where hostd does not tell.
+    Hostd,
 }
 
 /// The step.
@@ -48,8 +66,12 @@ pub struct Service {
     /// The init script and the name in chkconfig.
     init: String,
     control: Control,
+    /// The name in hostd's list.
+    key: String,
     running: Option<bool>,
     at_boot: Option<bool>,
+    by: By,
+    missing_ok: bool,
 }
 
 impl TryFrom<ServiceSpec> for Service {
@@ -61,19 +83,34 @@ impl TryFrom<ServiceSpec> for Service {
         }
         let name = spec.name.trim();
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        let (init, control) = match service(name) {
-            Some(Known { init, control, .. }) => ((*init).to_owned(), *control),
+        let (init, key, control) = match service(name) {
+            Some(Known { init, hostd, control, .. }) => ((*init).to_owned(), (*hostd).to_owned(), *control),
             // Others are taken as named: vendors bring their own init scripts.
-            None if !name.is_empty() && name.chars().all(plain) => (name.to_owned(), Control::InitScript),
+            None if !name.is_empty() && name.chars().all(plain) => {
+                (name.to_owned(), name.to_owned(), Control::InitScript)
+            }
             None => return Err(format!("{name:?} is not the name of a service")),
         };
-        Ok(Self { init, control, running: spec.running, at_boot: spec.at_boot })
+        let ServiceSpec { running, at_boot, by, missing_ok, .. } = spec;
+        Ok(Self { init, key, control, running, at_boot, by, missing_ok })
     }
 }
 
 /// The read that tells which services start with the host; all service steps share it.
 pub(crate) fn list() -> Command {
     Command::new("chkconfig --list")
+}
+
+/// The read that tells of all services at once. It is long: one read of it serves all steps.
+pub(crate) fn hostconfig() -> Command {
+    Command::new("vim-cmd hostsvc/hostconfig")
+}
+
+/// What hostd tells of a service, by hostd's name of it. `None`: hostd did not answer in a known form, or has no such
+/// service.
+pub(crate) fn told(key: &str, seen: &Seen<'_>) -> Option<Told> {
+    let output = seen.raw(&hostconfig()).ok()?;
+    told_by_hostd(&output.stdout)?.into_iter().find(|service| service.key == key)
 }
 
 pub(crate) fn status(init: &str) -> Command {
@@ -129,7 +166,87 @@ pub(crate) fn at_boot(init: &str, seen: &Seen<'_>) -> Result<bool, StepError> {
     }
 }
 
+/// Both halves of a service as they are.
+#[derive(Debug, Clone, Default)]
+struct Now {
+    running: Option<bool>,
+    /// `on`, `off`; hostd also says `automatic`.
+    at_boot: Option<String>,
+}
+
+impl Now {
+    fn is(&self, running: Option<bool>, at_boot: Option<bool>) -> bool {
+        running.is_none_or(|want| self.running == Some(want))
+            && at_boot.is_none_or(|want| self.at_boot.as_deref() == Some(on_off(want)))
+    }
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
 impl Service {
+    /// The halves of a well-known service, asked of hostd.
+    pub(crate) fn of_hostd(name: &'static str, running: Option<bool>, at_boot: Option<bool>) -> Option<Self> {
+        let spec = ServiceSpec { name: name.to_owned(), running, at_boot, by: By::Hostd, missing_ok: true };
+        Self::try_from(spec).ok()
+    }
+
+    /// What the init script, chkconfig and esxcli are asked.
+    fn init_reads(&self, version: Version) -> Vec<Command> {
+        // The list also tells which services there are, for the error of a misspelt name.
+        let mut out = vec![list()];
+        if self.running.is_some() {
+            out.push(status(&self.init));
+        }
+        if self.at_boot.is_some() && self.by_esxcli(version) {
+            out.push(ntp_get());
+        }
+        out
+    }
+
+    fn told(&self, seen: &Seen<'_>) -> Option<Now> {
+        let told = if self.by == By::Hostd { told(&self.key, seen)? } else { return None };
+        Some(Now { running: Some(told.running), at_boot: Some(told.policy) })
+    }
+
+    /// Whether what hostd tells must be asked once more: hostd need not have noticed what was done with an init script
+    /// (its API has a call to look again; no source says when it does by itself: not verified). What it does itself it
+    /// knows.
+    fn doubts(&self, told: &Now) -> bool {
+        !matches!(self.control, Control::Hostd(_)) && !told.is(self.running, self.at_boot)
+    }
+
+    fn now(&self, seen: &Seen<'_>) -> Result<Now, StepError> {
+        let word = |on| on_off(on).to_owned();
+        let Some(mut now) = self.told(seen) else {
+            let missing = |error| match error {
+                StepError::Refused(why) if self.missing_ok => StepError::NotApplicable(why),
+                other => other,
+            };
+            return Ok(Now {
+                at_boot: self.at_boot.map(|_| self.is_at_boot(seen)).transpose().map_err(missing)?.map(word),
+                running: self.running.map(|_| running(&self.init, seen)).transpose().map_err(missing)?,
+            });
+        };
+        if self.doubts(&now) {
+            now.running = running(&self.init, seen).ok().or(now.running);
+            // chkconfig does not know `automatic`: a service that starts with its ports is on there.
+            let at_boot = self.is_at_boot(seen).ok().filter(|on| !on || now.at_boot.as_deref() != Some("automatic"));
+            now.at_boot = at_boot.map(word).or(now.at_boot);
+        }
+        Ok(now)
+    }
+
+    /// The step that brings one half back.
+    fn undo(&self, half: &str, value: bool) -> Option<Undo> {
+        let mut args = json!({"name": self.init, half: value});
+        if self.by == By::Hostd {
+            args["by"] = json!("hostd");
+        }
+        Undo::step("service", args)
+    }
+
     fn by_esxcli(&self, version: Version) -> bool {
         self.control == Control::Ntp && has_ntp_namespace(version)
     }
@@ -182,40 +299,48 @@ impl Step for Service {
     }
 
     fn reads(&self, host: &HostFacts) -> Vec<Command> {
-        // The list also tells which services there are, for the error of a misspelt name.
-        let mut out = vec![list()];
-        if self.running.is_some() {
-            out.push(status(&self.init));
+        if self.by == By::Hostd && !self.key.is_empty() { vec![hostconfig()] } else { self.init_reads(host.version) }
+    }
+
+    fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
+        if self.by == By::Init || seen.raw(&hostconfig()).is_err() {
+            return Vec::new();
         }
-        if self.at_boot.is_some() && self.by_esxcli(host.version) {
-            out.push(ntp_get());
+        match self.told(seen) {
+            Some(told) if !self.doubts(&told) => Vec::new(),
+            _ => self.init_reads(seen.host.version),
         }
-        out
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
+        let now = self.now(seen)?;
         let mut changes = Vec::new();
-        let word = |yes: bool, words: [&str; 2]| words[usize::from(!yes)].to_owned();
         if let Some(want) = self.at_boot
-            && self.is_at_boot(seen)? != want
+            && !now.is(None, Some(want))
         {
+            let before = now.at_boot.clone().unwrap_or_default();
+            // No command of the shell sets `automatic` again.
+            let undo = (before == on_off(!want)).then(|| self.undo("at_boot", !want)).flatten();
             changes.push(Change {
                 summary: format!("service {} at boot", self.init),
-                before: word(!want, ["on", "off"]),
-                after: word(want, ["on", "off"]),
+                before,
+                after: on_off(want).to_owned(),
                 actions: vec![Action::Run(self.boot_action(want, seen.host.version))],
+                undo,
                 ..Change::default()
             });
         }
         if let Some(want) = self.running
-            && running(&self.init, seen)? != want
+            && !now.is(Some(want), None)
         {
+            let word = |runs: bool| if runs { "running" } else { "stopped" }.to_owned();
             changes.push(Change {
                 summary: format!("service {} now", self.init),
-                before: word(!want, ["running", "stopped"]),
-                after: word(want, ["running", "stopped"]),
+                before: word(!want),
+                after: word(want),
                 actions: vec![Action::Run(self.run_action(want))],
                 effect: Effect { transient: true, ..Effect::default() },
+                undo: self.undo("running", !want),
                 ..Change::default()
             });
         }
@@ -227,6 +352,9 @@ impl Step for Service {
     }
 
     fn register(&self, seen: &Seen<'_>, _ran: &[(Command, Output)]) -> serde_json::Value {
+        if let Some(now) = self.told(seen) {
+            return json!({"running": now.running, "at_boot": now.at_boot.map(|word| word == "on")});
+        }
         json!({
             "running": self.running.and_then(|_| running(&self.init, seen).ok()),
             "at_boot": self.is_at_boot(seen).ok(),
@@ -249,6 +377,14 @@ pub(crate) fn judge(action: &Command, output: &Output) -> Result<Verdict, StepEr
     if already {
         return Ok(Verdict::default());
     }
+    // Recorded on 6.5: initd-sfcbd-start-disabled.
+    if text.contains("administratively disabled") {
+        return Err(StepError::Command {
+            command: action.shown().to_owned(),
+            message: "it is switched off for good (administratively disabled)".into(),
+            advice: Some("Switch the server on first: a `cim` step, `esxcli system wbem set --enable true`.".into()),
+        });
+    }
     default_judge(action, output).map_err(|error| match error {
         StepError::Command { command, message, .. } if action.text().contains("slpd") => StepError::Command {
             command,
@@ -264,96 +400,4 @@ pub(crate) fn judge(action: &Command, output: &Output) -> Result<Verdict, StepEr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::esxi::recorded;
-    use crate::steps::testing::{Host, texts};
-
-    fn step(json: serde_json::Value) -> Service {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn compare(step: &Service, version: Version, outputs: &[(&str, &str)]) -> Result<Vec<Change>, StepError> {
-        Host::with(version, outputs).compare(step)
-    }
-
-    const LIST: &str = "hostd                   on\nSSH                     off\nESXShell                off\nslpd                    on\nntpd                    off\n";
-    const V65: Version = Version::new(6, 5);
-    const V70: Version = Version::new(7, 0);
-
-    #[test]
-    fn ssh_goes_through_hostd_and_is_idempotent() {
-        let said = recorded(include_str!("../../fixtures/transcripts/6.7/initd-ssh-restart.txt"));
-        let (off, on) = said.split_once('\n').unwrap();
-        let ssh = step(json!({"name": "TSM-SSH", "running": true, "at_boot": true}));
-        let reads: Vec<String> = ssh.reads(&HostFacts::example(V65)).iter().map(|c| c.text().to_owned()).collect();
-        assert_eq!(reads, ["chkconfig --list", "/etc/init.d/SSH status"]);
-        let changes = compare(&ssh, V65, &[("chkconfig --list", LIST), ("/etc/init.d/SSH status", off)]).unwrap();
-        assert_eq!(texts(&changes), ["vim-cmd hostsvc/enable_ssh", "vim-cmd hostsvc/start_ssh"]);
-        assert_eq!((changes[1].before.as_str(), changes[1].after.as_str()), ("stopped", "running"));
-        assert!(changes[1].effect.transient && !changes[0].effect.transient);
-        let list = LIST.replace("SSH                     off", "SSH                     on");
-        assert!(compare(&ssh, V65, &[("chkconfig --list", &list), ("/etc/init.d/SSH status", on)]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn only_stopping_ssh_ends_the_way_in() {
-        assert!(step(json!({"name": "ssh", "running": false})).ends_ssh());
-        assert!(!step(json!({"name": "ssh", "at_boot": false})).ends_ssh());
-        assert!(!step(json!({"name": "shell", "running": false})).ends_ssh());
-    }
-
-    #[test]
-    fn hostd_recorded_on_5_1_runs() {
-        let status = recorded(include_str!("../../fixtures/transcripts/5.x/initd-hostd-status.txt"));
-        let outputs = [("chkconfig --list", LIST), ("/etc/init.d/hostd status", status.as_str())];
-        let hostd = step(json!({"name": "hostd", "running": true, "at_boot": true}));
-        assert!(compare(&hostd, V65, &outputs).unwrap().is_empty());
-        let stop = step(json!({"name": "hostd", "running": false}));
-        assert_eq!(texts(&compare(&stop, V65, &outputs).unwrap()), ["/etc/init.d/hostd stop"]);
-    }
-
-    #[test]
-    fn ntpd_is_switched_by_esxcli_from_7_0_on_only() {
-        let ntpd = step(json!({"name": "ntpd", "running": true, "at_boot": true}));
-        let outputs = [
-            ("chkconfig --list", LIST),
-            ("/etc/init.d/ntpd status", "ntpd is not running"),
-            ("esxcli system ntp get", "   Enabled: false\n   Loglevel: warning\n   Servers: \n"),
-        ];
-        let at = |v| texts(&compare(&ntpd, v, &outputs).unwrap());
-        assert_eq!(at(V70), ["esxcli system ntp set -e true", "/etc/init.d/ntpd start"]);
-        assert_eq!(at(V65), ["chkconfig ntpd on", "/etc/init.d/ntpd start"]);
-        assert!(!ntpd.reads(&HostFacts::example(V65)).iter().any(|c| c.text().contains("esxcli")));
-        let get = recorded(include_str!("../../fixtures/transcripts/7.0/system-ntp-get.txt"));
-        let boot = step(json!({"name": "ntp", "at_boot": true}));
-        assert!(
-            compare(&boot, V70, &[("chkconfig --list", LIST), ("esxcli system ntp get", &get)]).unwrap().is_empty()
-        );
-    }
-
-    #[test]
-    fn an_unknown_service_or_text_is_an_error_that_says_so() {
-        let misspelt = step(json!({"name": "slpdd", "at_boot": false}));
-        let said = compare(&misspelt, V65, &[("chkconfig --list", LIST)]).unwrap_err().to_string();
-        assert!(said.contains("slpdd") && said.contains("Nearest: slpd"), "{said}");
-        let slpd = step(json!({"name": "slpd", "running": false}));
-        let odd = [("chkconfig --list", LIST), ("/etc/init.d/slpd status", "who knows")];
-        assert!(compare(&slpd, V65, &odd).unwrap_err().to_string().contains("who knows"));
-        let missing = Output { stderr: "sh: /etc/init.d/slpdd: not found".into(), code: 127, ..Output::default() };
-        let host = Host::with(V65, &[("chkconfig --list", LIST)]).ends(&status("slpdd"), missing);
-        let said = host.compare(&step(json!({"name": "slpdd", "running": true})));
-        assert!(said.unwrap_err().to_string().contains("no /etc/init.d/slpdd"));
-        assert!(serde_json::from_value::<Service>(json!({"name": "ssh"})).is_err());
-        assert!(serde_json::from_value::<Service>(json!({"name": "a; reboot", "running": true})).is_err());
-    }
-
-    #[test]
-    fn stopping_what_is_stopped_is_no_failure_but_a_refusal_is() {
-        let stop = start_or_stop("slpd", false);
-        let said = |text: &str| Output { stdout: text.into(), code: 1, ..Output::default() };
-        assert!(judge(&stop, &said("slpd is not running")).is_ok());
-        let error = judge(&stop, &said("Failed to stop slpd")).unwrap_err().to_string();
-        assert!(error.contains("CIMSLP"), "{error}");
-    }
-}
+pub(crate) mod tests;

@@ -91,6 +91,33 @@ impl<T> OneOrMany<T> {
     }
 }
 
+/// A value that a site gives: its key may be absent, or there and empty because the site's variable is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Given<T> {
+    /// The key is not there: nothing is asked.
+    #[default]
+    No,
+    /// The key is there without a value (null or an empty text): what is right is not known.
+    Empty,
+    /// The value.
+    Value(T),
+}
+
+/// Helper for a field of [`Given`]: a text.
+pub(crate) fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Given<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.filter(|t| !t.trim().is_empty()).map_or(Given::Empty, Given::Value))
+}
+
+/// Helper for a field of [`Given`]: a text or a list of them. A list without items is a value.
+pub(crate) fn given_list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Given<Vec<String>>, D::Error> {
+    Ok(match Option::<OneOrMany<String>>::deserialize(from)? {
+        None => Given::Empty,
+        Some(OneOrMany::One(text)) if text.trim().is_empty() => Given::Empty,
+        Some(list) => Given::Value(list.items().to_vec()),
+    })
+}
+
 /// A length of time: `30s`, `10m`, `1h 30m`, or a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]

@@ -3,10 +3,18 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::sysargs::{OneOrMany, truth};
-use super::{Action, Change, Effect, Kind, Seen, Step, StepError, parse_as};
+use serde_json::json;
+
+use self::fields::{
+    CONFIGURED, FIELDS, FILTERING, Field, Form, PERSISTENT, argument, check_host, hosts, labels, listed, same,
+};
+use super::release::{record, truth as truth_of};
+use super::sysargs::{Given, OneOrMany, truth};
+use super::{Action, Change, Effect, Kind, Seen, Step, StepError, Undo, parse_as};
 use crate::esxi::forms::Record;
-use crate::esxi::{Command, HostFacts, Output};
+use crate::esxi::{Command, HostFacts, Output, Version};
+
+mod fields;
 
 /// The kind.
 pub const KIND: Kind = Kind {
@@ -26,12 +34,15 @@ pub const KIND: Kind = Kind {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyslogSpec {
-    /// Remote hosts, all of them: `udp://`, `tcp://` or `ssl://`, the host, and a port. An empty list: none.
-    #[serde(default)]
-    loghost: Option<OneOrMany<String>>,
-    /// The log directory: `[datastore] /path` or an absolute path.
-    #[serde(default)]
-    logdir: Option<String>,
+    /// Remote hosts, all of them: `udp://`, `tcp://` or `ssl://`, the host, and a port. An empty list: none. Null or
+    /// an empty text: not given; a host without any is then a finding, and one that has some is for a person to judge.
+    #[serde(default, deserialize_with = "super::sysargs::given_list")]
+    #[schemars(with = "Option<OneOrMany<String>>")]
+    loghost: Given<Vec<String>>,
+    /// The log directory: `[datastore] /path` or an absolute path. Null or an empty text: not given.
+    #[serde(default, deserialize_with = "super::sysargs::given")]
+    #[schemars(with = "Option<String>")]
+    logdir: Given<String>,
     /// A directory of its own for each host below `logdir`.
     #[serde(default)]
     unique: Option<bool>,
@@ -42,7 +53,7 @@ pub struct SyslogSpec {
     #[serde(default)]
     check_ssl_certs: Option<bool>,
     /// Whether they are checked strictly (7.0U1 and later).
-    #[serde(default)]
+    #[serde(default, alias = "strict_x509")]
     x509_strict: Option<bool>,
     /// How many old log files are kept.
     #[serde(default)]
@@ -53,66 +64,96 @@ pub struct SyslogSpec {
     /// Seconds until a lost remote host is tried again.
     #[serde(default)]
     timeout: Option<u32>,
+    /// Whether log filters leave messages out (7.0 and later).
+    #[serde(default)]
+    filtering: Option<bool>,
+    /// The log directory must be where it outlives a reboot. Without `logdir`, one that is not is for a person.
+    #[serde(default)]
+    persistent: bool,
+    /// Has a meaning only on a host that has an `ssl://` log host: on others the step is not applicable.
+    #[serde(default)]
+    tls_only: bool,
+    /// Settings that are not set at all, so that the host's default holds. Others have no mark of having been set.
+    #[serde(default)]
+    unset: Vec<Unset>,
+    /// `loghost` is what a host printed, in whatever form: what an undo gives back.
+    #[serde(default)]
+    as_printed: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    Hosts,
-    Folder,
-    Word,
-    Truth,
-    Number,
+/// A setting that can be unset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unset {
+    /// The log directory.
+    Logdir,
+    /// The remote hosts.
+    Loghost,
 }
-
-/// One setting: its key in the playbook, its labels in `config get`, its option in `config set`, its form.
-type Field = (&'static str, &'static [&'static str], &'static str, Form);
-
-/// Labels recorded on 6.5: system-syslog-config-get; the newer ones are from hardening guides for 7.0 and 8.0.
-/// Options are those of the vendor's table of syslog options for 7.0.
-const FIELDS: &[Field] = &[
-    ("loghost", &["Remote Host"], "--loghost", Form::Hosts),
-    ("logdir", &["Local Log Output"], "--logdir", Form::Folder),
-    ("unique", &["Log To Unique Subdirectory"], "--logdir-unique", Form::Truth),
-    ("level", &["Log Level"], "--log-level", Form::Word),
-    ("check_ssl_certs", &["Check SSL Certs", "Enforce SSLCertificates"], "--check-ssl-certs", Form::Truth),
-    ("x509_strict", &["Strict X509Compliance"], "--x509-strict", Form::Truth),
-    ("rotate", &["Local Logging Default Rotations"], "--default-rotate", Form::Number),
-    ("size", &["Local Logging Default Rotation Size"], "--default-size", Form::Number),
-    ("timeout", &["Default Network Retry Timeout"], "--default-timeout", Form::Number),
-];
 
 /// The step: what is wanted of each field.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "SyslogSpec")]
 pub struct Syslog {
     wanted: Vec<(&'static Field, String)>,
+    /// Keys whose value the site has not given.
+    open: Vec<&'static str>,
+    filtering: Option<bool>,
+    persistent: bool,
+    tls_only: bool,
+    unset: Vec<Unset>,
 }
 
 impl TryFrom<SyslogSpec> for Syslog {
     type Error = String;
 
     fn try_from(spec: SyslogSpec) -> Result<Self, String> {
-        if let Some(hosts) = &spec.loghost {
-            for host in hosts.items().iter().flat_map(|h| h.split(',')) {
-                check_host(host.trim())?;
+        let mut open = Vec::new();
+        let hosts = match &spec.loghost {
+            Given::No => None,
+            Given::Empty => {
+                open.push("loghost");
+                None
             }
+            Given::Value(list) => {
+                let all = list.iter().flat_map(|h| h.split(',')).map(str::trim).filter(|h| !h.is_empty());
+                let all: Vec<&str> = all.collect();
+                for host in all.iter().filter(|_| !spec.as_printed) {
+                    check_host(host)?;
+                }
+                // A list of nothing but empty texts is a list of variables without a value.
+                if all.is_empty() && !list.is_empty() {
+                    open.push("loghost");
+                    None
+                } else {
+                    Some(all.join(","))
+                }
+            }
+        };
+        if spec.unset.contains(&Unset::Loghost) && spec.loghost != Given::No {
+            return Err("`loghost` is given and to be unset as well".into());
         }
-        if let Some(dir) = &spec.logdir
-            && !dir.starts_with(['/', '['])
-        {
-            return Err(format!(
-                "{dir:?} is not a log directory; write it like \"[datastore1] /logs\" or /scratch/log"
-            ));
-        }
-        let hosts = spec.loghost.map(|h| {
-            let all = h.items().iter().flat_map(|h| h.split(',')).map(str::trim).filter(|h| !h.is_empty());
-            all.collect::<Vec<_>>().join(",")
-        });
+        let logdir = match spec.logdir {
+            Given::Value(_) if spec.unset.contains(&Unset::Logdir) => {
+                return Err("`logdir` is given and to be unset as well".into());
+            }
+            Given::Value(dir) if !dir.starts_with(['/', '[']) => {
+                return Err(format!(
+                    "{dir:?} is not a log directory; write it like \"[datastore1] /logs\" or /scratch/log"
+                ));
+            }
+            Given::Value(dir) => Some(dir),
+            Given::Empty => {
+                open.push("logdir");
+                None
+            }
+            Given::No => None,
+        };
         let number = |n: Option<u32>| n.map(|n| n.to_string());
         let yes_no = |b: Option<bool>| b.map(|b| b.to_string());
         let values = [
             hosts,
-            spec.logdir,
+            logdir,
             yes_no(spec.unique),
             spec.level,
             yes_no(spec.check_ssl_certs),
@@ -122,34 +163,20 @@ impl TryFrom<SyslogSpec> for Syslog {
             number(spec.timeout),
         ];
         let wanted: Vec<_> = FIELDS.iter().zip(values).filter_map(|(field, value)| Some((field, value?))).collect();
-        if wanted.is_empty() {
+        let SyslogSpec { filtering, persistent, tls_only, unset, .. } = spec;
+        if wanted.is_empty() && open.is_empty() && filtering.is_none() && !persistent && unset.is_empty() {
             return Err("nothing is asked for: give `loghost`, `logdir` or another setting".into());
         }
-        Ok(Self { wanted })
+        Ok(Self { wanted, open, filtering, persistent, tls_only, unset })
     }
-}
-
-/// `udp://host:514`. Without the protocol releases differ in what they store, and a second run would find a
-/// difference.
-fn check_host(host: &str) -> Result<(), String> {
-    let Some((protocol, rest)) = host.split_once("://") else {
-        if host.is_empty() {
-            return Ok(());
-        }
-        return Err(format!("the log host {host:?} has no protocol; write udp://{host}:514 or ssl://{host}:1514"));
-    };
-    if !matches!(protocol, "udp" | "tcp" | "ssl") {
-        return Err(format!("the log host {host:?} has the protocol {protocol:?}; ESXi knows udp, tcp and ssl"));
-    }
-    let port = rest.rsplit_once(':').filter(|(name, _)| !name.contains(':') || name.ends_with(']')).map(|(_, p)| p);
-    if rest.is_empty() || port.is_some_and(|p| p.parse::<u16>().is_err()) {
-        return Err(format!("{host:?} is not a log host; write it like udp://logs.example.com:514"));
-    }
-    Ok(())
 }
 
 fn get() -> Command {
     Command::esxcli("system syslog config get")
+}
+
+fn filter_get() -> Command {
+    Command::esxcli("system syslog config logfilter get")
 }
 
 /// Names of datastores and what they stand for; the host may print either.
@@ -157,53 +184,50 @@ fn volumes() -> Command {
     Command::esxcli("storage filesystem list")
 }
 
-/// `Label: value` lines. Not the common reader: copies of this output without the indent exist (recorded on 6.5), and
-/// a label in one line is all its form.
-fn labels(text: &str) -> Record {
-    let lines = text.lines().filter_map(|l| l.trim().split_once(':'));
-    lines.map(|(label, value)| (label.trim().to_owned(), value.trim().to_owned())).collect()
-}
-
-/// Hosts in an order and a spelling of their own: protocol's default port said, `<none>` is none.
-fn hosts(text: &str) -> Vec<String> {
-    let spelt = |h: &str| {
-        let h = h.to_ascii_lowercase();
-        let bare = h.split_once("://").is_some_and(|(_, rest)| !rest.trim_end_matches(']').contains(':'));
-        match h.split_once(':').map(|(protocol, _)| protocol) {
-            Some("udp") if bare => format!("{h}:514"),
-            Some("ssl") if bare => format!("{h}:1514"),
-            _ => h,
+impl Unset {
+    fn field(self) -> &'static Field {
+        match self {
+            Self::Loghost => &FIELDS[0],
+            Self::Logdir => &FIELDS[1],
         }
-    };
-    let all = text.split(',').map(str::trim).filter(|h| !h.is_empty() && *h != "<none>");
-    let mut all: Vec<String> = all.map(spelt).collect();
-    all.sort();
-    all
+    }
 }
 
-/// `[ds] /logs` and `/vmfs/volumes/ds/logs` and the same by UUID are one directory.
-fn folder(text: &str, volumes: &[Record]) -> String {
-    let text = text.trim();
-    let path = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
-        Some(("", path)) => path.trim().to_owned(),
-        Some((name, path)) => format!("/vmfs/volumes/{}/{}", name.trim(), path.trim().trim_start_matches('/')),
-        None => text.to_owned(),
-    };
-    let path = path.trim_end_matches('/');
-    let Some(rest) = path.strip_prefix("/vmfs/volumes/") else { return path.to_owned() };
-    let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
-    let same = |r: &&Record| !name.is_empty() && r.get("Volume Name").is_some_and(|n| n == name);
-    let uuid = volumes.iter().find(same).and_then(|r| r.get("UUID")).map_or(name, String::as_str);
-    format!("/vmfs/volumes/{uuid}/{below}").trim_end_matches('/').to_owned()
+/// Whether a setting is not set; `None`: the host does not say. (`--reset=loghost` and `--reset=logdir` are what public
+/// tools for ESXi use.)
+fn is_unset(what: Unset, printed: &Record) -> Option<bool> {
+    match what {
+        Unset::Loghost => printed.get("Remote Host").map(|now| hosts(now).is_empty()),
+        Unset::Logdir => printed.get(CONFIGURED).and_then(|v| truth(v)).map(|set| !set),
+    }
 }
 
-fn same(form: Form, now: &str, want: &str, volumes: &[Record]) -> bool {
-    match form {
-        Form::Hosts => hosts(now) == hosts(want),
-        Form::Folder => folder(now, volumes) == folder(want, volumes),
-        Form::Word => now.eq_ignore_ascii_case(want),
-        Form::Truth => truth(now).is_some() && truth(now) == truth(want),
-        Form::Number => now.parse::<u64>().is_ok() && now.parse::<u64>() == want.parse::<u64>(),
+/// The difference so far: what is set, what it was, what it shall be, and how it comes back.
+#[derive(Default)]
+struct Plan {
+    names: Vec<&'static str>,
+    before: Vec<String>,
+    after: Vec<String>,
+    back: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Plan {
+    fn differs(&mut self, name: &'static str, now: &str, want: &str) {
+        let word = |text: &str| if text.is_empty() { "<none>".to_owned() } else { text.to_owned() };
+        self.names.push(name);
+        self.before.push(format!("{name} {}", word(now)));
+        self.after.push(format!("{name} {}", word(want)));
+    }
+
+    fn comes_back(&mut self, name: &str, value: serde_json::Value) {
+        self.back.insert(name.to_owned(), value);
+    }
+
+    fn unset(&mut self, name: &str) {
+        let list = self.back.entry("unset").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.push(json!(name));
+        }
     }
 }
 
@@ -211,16 +235,144 @@ impl Syslog {
     fn wants_folder(&self) -> bool {
         self.wanted.iter().any(|(field, _)| field.3 == Form::Folder)
     }
+
+    /// The printed value of a field. A label that its release does not have yet makes the step not applicable, if the
+    /// rest of the output is what it should be.
+    fn printed<'p>(&self, field: &Field, printed: &'p Record, seen: &Seen<'_>) -> Result<&'p str, StepError> {
+        let (name, labels, _, _, since) = field;
+        if let Some(now) = labels.iter().find_map(|l| printed.get(*l)) {
+            return Ok(now);
+        }
+        let said = format!(
+            "ESXi {} does not have the syslog setting `{name}`: `{}` prints no `{}`, only: {}",
+            seen.host.version,
+            get().text(),
+            labels.join("` or `"),
+            printed.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+        );
+        let known = printed.contains_key("Remote Host") && printed.contains_key("Local Log Output");
+        Err(match since.filter(|_| known) {
+            Some(since) => StepError::NotApplicable(format!("{said}. It came with {since}")),
+            None => StepError::Refused(said),
+        })
+    }
+
+    /// What is set with `config set`.
+    fn configured(&self, printed: &Record, seen: &Seen<'_>, plan: &mut Plan) -> Result<Option<Command>, StepError> {
+        let volumes = if self.wants_folder() { seen.table(&volumes())? } else { Vec::new() };
+        let mut set = Command::esxcli("system syslog config set");
+        let mut sets = false;
+        for (field, want) in &self.wanted {
+            let now = self.printed(field, printed, seen)?;
+            let (name, _, option, form, _) = field;
+            if same(*form, now, want, &volumes) {
+                continue;
+            }
+            plan.differs(name, now, want);
+            match form {
+                Form::Folder if is_unset(Unset::Logdir, printed) == Some(true) => plan.unset(name),
+                Form::Hosts if hosts(now).is_empty() => plan.unset(name),
+                Form::Hosts => {
+                    plan.comes_back(name, argument(*form, now));
+                    // Older hosts keep what they were given: without a protocol, for one.
+                    if listed(now).any(|host| check_host(host).is_err()) {
+                        plan.comes_back("as_printed", json!(true));
+                    }
+                }
+                _ => plan.comes_back(name, argument(*form, now)),
+            }
+            set = set.opt(option, want);
+            sets = true;
+        }
+        let mut resets = Vec::new();
+        for what in &self.unset {
+            let field = what.field();
+            let now = self.printed(field, printed, seen)?;
+            match is_unset(*what, printed) {
+                Some(true) => continue,
+                Some(false) => {
+                    plan.differs(field.0, now, "not set");
+                    plan.comes_back(field.0, argument(field.3, now));
+                    resets.push(field.0);
+                }
+                None => return Err(StepError::unreadable(&get(), format!("no `{CONFIGURED}:`"))),
+            }
+        }
+        if !resets.is_empty() {
+            set = set.opt("--reset", resets.join(","));
+            sets = true;
+        }
+        Ok(sets.then_some(set))
+    }
+
+    fn filtered(&self, seen: &Seen<'_>, plan: &mut Plan) -> Result<Option<Command>, StepError> {
+        let Some(want) = self.filtering else { return Ok(None) };
+        let record = record(seen, &filter_get(), "switching log filters with esxcli", Version::new(7, 0))?;
+        let now = truth_of(&record, FILTERING, &filter_get())?;
+        if now == want {
+            return Ok(None);
+        }
+        plan.differs("filtering", &now.to_string(), &want.to_string());
+        plan.comes_back("filtering", json!(now));
+        let set = Command::esxcli("system syslog config logfilter set");
+        Ok(Some(set.opt("--log-filtering-enabled", want.to_string())))
+    }
+
+    /// What fails whatever the site wants, and what only a person can judge.
+    fn judged(&self, printed: &Record, seen: &Seen<'_>, changes: &mut Vec<Change>) -> Result<(), StepError> {
+        if self.persistent {
+            let said = printed.get(PERSISTENT).and_then(|v| truth(v));
+            let Some(persistent) = said else {
+                return Err(StepError::NotJudged(format!(
+                    "`{}` of ESXi {} does not print `{PERSISTENT}`: look where the log directory is",
+                    get().text(),
+                    seen.host.version
+                )));
+            };
+            // Another directory is being set: what it is will be seen then.
+            let moves = self.wants_folder() && !changes.is_empty();
+            if !persistent && !moves {
+                let at = printed.get("Local Log Output").map_or("", String::as_str);
+                changes.push(Change::finding(
+                    "log directory",
+                    format!("{at}, which a reboot empties"),
+                    "a directory on a datastore",
+                    "give `logdir` a directory on a datastore, like \"[datastore1] /logs\" (on 8.0 its root), or give the \
+                     host a scratch location on a disk",
+                ));
+            }
+        }
+        for name in &self.open {
+            let Some(field) = FIELDS.iter().find(|field| field.0 == *name) else { continue };
+            let now = self.printed(field, printed, seen)?;
+            if field.3 == Form::Hosts && hosts(now).is_empty() {
+                let advice = "give `loghost` the site's log hosts, like ssl://logs.example.com:1514";
+                changes.push(Change::finding("log hosts", "none", "the site's log hosts", advice));
+            } else if changes.is_empty() && !(self.persistent && *name == "logdir") {
+                return Err(StepError::NotJudged(format!(
+                    "{name} is {now}; whether that is right for this site is for a person, or give `{name}` a value"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Step for Syslog {
     fn summary(&self) -> String {
-        let all: Vec<String> = self.wanted.iter().map(|(field, value)| format!("{} {value}", field.0)).collect();
+        let mut all: Vec<String> = self.wanted.iter().map(|(field, value)| format!("{} {value}", field.0)).collect();
+        all.extend(self.open.iter().map(|name| format!("{name} of the site")));
+        all.extend(self.filtering.map(|on| format!("filtering {on}")));
+        all.extend(self.persistent.then(|| "persistent".to_owned()));
+        all.extend(self.unset.iter().map(|what| format!("{} not set", what.field().0)));
         format!("syslog: {}", all.join(", "))
     }
 
     fn reads(&self, _host: &HostFacts) -> Vec<Command> {
-        if self.wants_folder() { vec![get(), volumes()] } else { vec![get()] }
+        let mut reads = vec![get()];
+        reads.extend(self.wants_folder().then(volumes));
+        reads.extend(self.filtering.map(|_| filter_get()));
+        reads
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
@@ -228,37 +380,32 @@ impl Step for Syslog {
         if printed.is_empty() {
             return Err(StepError::unreadable(&get(), "no `Label: value` line"));
         }
-        let volumes = if self.wants_folder() { seen.table(&volumes())? } else { Vec::new() };
-        let mut set = Command::esxcli("system syslog config set");
-        let (mut names, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
-        for ((name, labels, option, form), want) in &self.wanted {
-            let Some(now) = labels.iter().find_map(|l| printed.get(*l)) else {
-                return Err(StepError::Refused(format!(
-                    "ESXi {} does not have the syslog setting `{name}`: `{}` prints no `{}`, only: {}",
-                    seen.host.version,
-                    get().text(),
-                    labels.join("` or `"),
-                    printed.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-                )));
+        if self.tls_only {
+            let Some(now) = printed.get("Remote Host") else {
+                return Err(StepError::unreadable(&get(), "no `Remote Host:`"));
             };
-            if !same(*form, now, want, &volumes) {
-                set = set.opt(option, want);
-                names.push(*name);
-                before.push(format!("{name} {}", if now.is_empty() { "<none>" } else { now }));
-                after.push(format!("{name} {}", if want.is_empty() { "<none>" } else { want }));
+            if !hosts(now).iter().any(|host| host.starts_with("ssl://")) {
+                return Err(StepError::NotApplicable("no log host is spoken to with TLS (ssl://)".into()));
             }
         }
-        if names.is_empty() {
-            return Ok(Vec::new());
+        let mut plan = Plan::default();
+        let sets = [self.configured(&printed, seen, &mut plan)?, self.filtered(seen, &mut plan)?];
+        let mut actions: Vec<Action> = sets.into_iter().flatten().map(Action::Run).collect();
+        let mut changes = Vec::new();
+        if !actions.is_empty() {
+            actions.push(Action::Run(Command::esxcli("system syslog reload")));
+            changes.push(Change {
+                summary: format!("syslog {}", plan.names.join(", ")),
+                before: plan.before.join(", "),
+                after: plan.after.join(", "),
+                actions,
+                effect: Effect { restarts: Some("syslog".into()), ..Effect::default() },
+                undo: Undo::step("syslog", serde_json::Value::Object(plan.back)),
+                ..Change::default()
+            });
         }
-        Ok(vec![Change {
-            summary: format!("syslog {}", names.join(", ")),
-            before: before.join(", "),
-            after: after.join(", "),
-            actions: vec![Action::Run(set), Action::Run(Command::esxcli("system syslog reload"))],
-            effect: Effect { restarts: Some("syslog".into()), ..Effect::default() },
-            ..Change::default()
-        }])
+        self.judged(&printed, seen, &mut changes)?;
+        Ok(changes)
     }
 
     fn register(&self, seen: &Seen<'_>, _ran: &[(Command, Output)]) -> serde_json::Value {
@@ -267,96 +414,4 @@ impl Step for Syslog {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::esxi::{Version, recorded};
-    use crate::steps::testing::{Host, texts};
-
-    fn step(json: serde_json::Value) -> Syslog {
-        serde_json::from_value(json).unwrap()
-    }
-
-    fn compare(step: &Syslog, outputs: &[(&str, &str)]) -> Result<Vec<Change>, StepError> {
-        Host::with(Version::new(6, 5), outputs).compare(step)
-    }
-
-    const GET: &str = "esxcli system syslog config get";
-    const VOLUMES: &str = "esxcli storage filesystem list";
-
-    #[test]
-    fn hosts_recorded_on_6_5_are_compared_as_a_set() {
-        let two = recorded(include_str!("../../fixtures/transcripts/6.5/system-syslog-config-get-two-hosts.txt"));
-        let one = recorded(include_str!("../../fixtures/transcripts/6.5/system-syslog-config-get.txt"));
-        let both = step(json!({"loghost": ["udp://192.168.1.106", "tcp://10.0.0.6:5004"]}));
-        assert!(compare(&both, &[(GET, &two)]).unwrap().is_empty());
-        let changes = compare(&both, &[(GET, &one)]).unwrap();
-        assert_eq!(
-            texts(&changes),
-            [
-                "esxcli system syslog config set --loghost=udp://192.168.1.106,tcp://10.0.0.6:5004",
-                "esxcli system syslog reload"
-            ]
-        );
-        assert_eq!(changes[0].before, "loghost udp://192.168.1.106:514");
-        let none = step(json!({"loghost": []}));
-        assert_eq!(texts(&compare(&none, &[(GET, &one)]).unwrap())[0], "esxcli system syslog config set --loghost=''");
-        assert!(compare(&none, &[(GET, "   Remote Host: <none>\n")]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn several_settings_are_one_call_and_one_reload() {
-        let one = recorded(include_str!("../../fixtures/transcripts/6.5/system-syslog-config-get.txt"));
-        let many = step(json!({"check_ssl_certs": true, "rotate": 8, "size": 2048, "unique": false}));
-        let changes = compare(&many, &[(GET, &one)]).unwrap();
-        assert_eq!(
-            texts(&changes),
-            [
-                "esxcli system syslog config set --check-ssl-certs=true --default-size=2048",
-                "esxcli system syslog reload"
-            ]
-        );
-        // The label of newer releases, and the indent that the recorded copy lost.
-        let newer = "   Check SSL Certs: true\n   Local Logging Default Rotation Size: 2048\n   Local Logging Default Rotations: 8\n   Log To Unique Subdirectory: false\n";
-        assert!(compare(&many, &[(GET, newer)]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_setting_that_the_release_lacks_is_an_error_that_lists_what_it_has() {
-        let one = recorded(include_str!("../../fixtures/transcripts/6.5/system-syslog-config-get.txt"));
-        let said = compare(&step(json!({"level": "info"})), &[(GET, &one)]).unwrap_err().to_string();
-        assert!(
-            said.contains("6.5.0") && said.contains("Log Level") && said.contains("Enforce SSLCertificates"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn a_directory_is_the_same_by_name_and_by_uuid() {
-        let volumes = recorded(include_str!("../../fixtures/transcripts/6.7/storage-filesystem-list-empty-names.txt"));
-        let now = "   Local Log Output: /vmfs/volumes/5bc7459f-967eeb48-b3f7-20677cd9a16c/logs\n";
-        let dir = |d: &str| step(json!({ "logdir": d }));
-        let outputs = [(GET, now), (VOLUMES, volumes.as_str())];
-        assert_eq!(dir("[VMs] logs").reads(&HostFacts::example(Version::new(6, 7))).len(), 2);
-        assert!(compare(&dir("[VMs] logs"), &outputs).unwrap().is_empty());
-        assert!(compare(&dir("/vmfs/volumes/VMs/logs/"), &outputs).unwrap().is_empty());
-        assert_eq!(
-            texts(&compare(&dir("[VMs] /other"), &outputs).unwrap())[0],
-            "esxcli system syslog config set --logdir='[VMs] /other'"
-        );
-        let scratch = [(GET, "   Local Log Output: /scratch/log\n"), outputs[1]];
-        assert!(compare(&dir("[] /scratch/log"), &scratch).unwrap().is_empty());
-    }
-
-    #[test]
-    fn hosts_without_a_protocol_and_nonsense_are_refused_with_the_right_spelling() {
-        let error = |j: serde_json::Value| serde_json::from_value::<Syslog>(j).unwrap_err().to_string();
-        assert!(error(json!({"loghost": "10.0.0.1"})).contains("udp://10.0.0.1:514"));
-        assert!(error(json!({"loghost": "http://10.0.0.1"})).contains("udp, tcp and ssl"));
-        assert!(error(json!({"loghost": "udp://x:port"})).contains("udp://logs"));
-        assert!(serde_json::from_value::<Syslog>(json!({"loghost": "udp://[2001:db8::1]:514"})).is_ok());
-        assert!(error(json!({"logdir": "logs"})).contains("[datastore1]"));
-        assert!(error(json!({})).contains("nothing"));
-    }
-}
+mod tests;
