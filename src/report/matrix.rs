@@ -89,9 +89,11 @@ impl Matrix {
         }
         by_id.sort_by(|_, a, _, b| rank(a).cmp(&rank(b)));
         let names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
-        let counts = Outcome::ALL
+        let mut there: Vec<Outcome> = Outcome::ALL.into_iter().filter(|o| tally.get(*o) > 0).collect();
+        // What needs attention first.
+        there.sort_unstable();
+        let counts = there
             .into_iter()
-            .filter(|o| tally.get(*o) > 0)
             .map(|o| Count { class: class(o), word: o.word(), n: tally.get(o) })
             .collect();
         Some(Self {

@@ -336,7 +336,7 @@ fn what_is_not_verified_is_on_its_page() {
     let page = read(&root().join("docs/not-verified.md"));
     let rows: Vec<&str> = page.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| ---")).collect();
     let mut found = BTreeMap::new();
-    for folder in ["src/steps", "src/esxi", "src/engine", "src/sim", "src/lab", "playbooks"] {
+    for folder in ["src/steps", "src/esxi", "src/engine", "src/sim", "src/lab", "src/report", "playbooks"] {
         markers(&root().join(folder), &mut found);
     }
     assert!(found.len() > 20, "{found:?}");

@@ -1,5 +1,8 @@
 //! CKL, the checklist of STIG Viewer 2. Order and names of the elements are those of its schema (version 2.5 of
 //! 2021-11-05, which comes with the viewer).
+//!
+//! Not verified: that the viewer opens a file without the STIG's own texts and without a target key. The schema allows
+//! both, and STIG Manager reads it.
 
 use std::io;
 

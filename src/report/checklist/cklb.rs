@@ -1,5 +1,7 @@
 //! CKLB, the checklist of STIG Viewer 3: JSON, version 1.0. No schema of it is published; the fields are those that
 //! checklists of the viewer and of other tools have in common.
+//!
+//! Not verified: that the viewer opens it. STIG Manager reads it.
 
 use std::io;
 

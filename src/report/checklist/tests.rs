@@ -296,11 +296,6 @@ fn a_cklb_reads_back() {
 fn xccdf_reads_back_and_keeps_the_order_of_its_schema() {
     let (dir, result) = files(Format::Xccdf, "results.xml", &story());
     result.unwrap();
-    if let Some(folder) = std::env::var_os("ESXPREP_TEST_CHECKLISTS") {
-        for name in names(dir.path()) {
-            std::fs::copy(dir.path().join(&name), Path::new(&folder).join(&name)).unwrap();
-        }
-    }
     let text = read(dir.path(), "results-esx1.xml");
     let root = Element::parse(&text);
     assert_eq!(root.attribute("xmlns"), "http://checklists.nist.gov/xccdf/1.2");

@@ -1,6 +1,8 @@
 //! XCCDF 1.2 (NIST IR 7275, revision 4): a benchmark with its rules in our words and the result of one test. Order and
 //! names of the elements are those of the published schema. With a STIG the identifiers are DISA's, so that managers
 //! of STIGs find their rules; other controls get identifiers of ours.
+//!
+//! Not verified: that STIG Viewer imports it. It is valid by the schema, and STIG Manager reads it.
 
 use std::collections::BTreeMap;
 use std::io;
