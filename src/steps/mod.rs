@@ -45,7 +45,7 @@ pub mod vswitch;
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.
-static KINDS: [Kind; 28] = [
+static KINDS: &[Kind] = &[
     vib::KIND,
     acceptance::KIND,
     module::KIND,
@@ -82,7 +82,7 @@ static KINDS: [Kind; 28] = [
 
 /// Every kind of step, in the order of the documentation.
 pub fn kinds() -> &'static [Kind] {
-    &KINDS
+    KINDS
 }
 
 /// The kind of this name.
