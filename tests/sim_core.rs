@@ -279,6 +279,34 @@ async fn stopping_ssh_keeps_the_session_that_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn firewall_sshd_config_and_lockdown_decide_who_comes_in() {
+    let (sim, ssh) = start(Options { version: "8.0".into(), faults: fault("vcenter"), ..Options::default() }).await;
+    let set = "esxcli network firewall ruleset set -r sshServer -a";
+    let add = "esxcli network firewall ruleset allowedip add -r sshServer -i";
+    // Both in one line: the session lives. Then nobody but a stranger: it freezes, and nobody comes in.
+    assert_eq!(ssh.run(&format!("{set} false; {add} 127.0.0.0/8; sleep 1.5; echo alive")).await.stdout, "alive\n");
+    let only = format!("esxcli network firewall ruleset allowedip remove -r sshServer -i 127.0.0.0/8; {add} 192.0.2.1");
+    let undo = format!("(sleep 3; {set} true) >/dev/null 2>&1 &");
+    let out = ssh.run(&format!("setsid sh -c '{undo}'; {only}; sleep 2; echo alive")).await;
+    assert_eq!((out.code, out.stdout.as_str()), (Some(255), ""), "{out:?}");
+    assert_eq!(ssh.run("true").await.code, Some(255));
+    tokio::time::sleep(Duration::from_millis(3000)).await;
+    let config = "esxcli system ssh server config set -k";
+    let out =
+        ssh.run(&format!("{config} banner -v none; echo Keep out > /etc/issue; {config} permitrootlogin -v no")).await;
+    assert_eq!(out.code, Some(0), "{out:?}");
+    let refused = ssh.run("true").await;
+    assert!(refused.stderr.contains("Permission denied") && !refused.stderr.contains("Keep out"), "{refused:?}");
+    sim.stop().await;
+
+    let (sim, ssh) = start(Options { faults: fault("vcenter"), ..Options::default() }).await;
+    let out = ssh.run("vim-cmd -U dcui vimsvc/auth/lockdown_mode_enter; echo in; sleep 3; echo still").await;
+    assert_eq!((out.code, out.stdout.as_str()), (Some(255), "in\n"), "sessions end soon after: {out:?}");
+    assert!(ssh.run("true").await.stderr.contains("Permission denied"));
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_gets_the_message_of_the_day_and_a_prompt() {
     let (sim, mut ssh) = start(Options::default()).await;
     ssh.terminal = true;

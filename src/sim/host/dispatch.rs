@@ -27,6 +27,8 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("/sbin/auto-backup.sh", tools::auto_backup),
     ("/bin/auto-backup.sh", tools::auto_backup),
     ("/sbin/backup.sh", tools::auto_backup),
+    ("/bin/backup.sh", tools::auto_backup),
+    ("/sbin/services.sh", tools::services),
     ("/sbin/generate-certificates", tools::generate_certificates),
     ("/usr/lib/vmware/openssh/bin/sshd", super::cmd::sshd::program),
     ("/usr/lib/vmware/secureboot/bin/secureBoot.py", secure::secure_boot),

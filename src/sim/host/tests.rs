@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::state::{Datastore, Nic, Release, Vm};
 use super::{Answer, Call, Effect, HostState, answer};
 
+mod hardening;
 mod recorded;
 mod traps;
 

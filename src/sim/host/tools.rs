@@ -157,6 +157,19 @@ pub(super) fn init_script(state: &mut HostState, call: &Call<'_>) -> Answer {
     }
 }
 
+/// `services.sh restart`: the management agents go and come back, SSH stays. Its many lines (recorded on 5.x) depend on
+/// what is installed; here it is one a service.
+pub(super) fn services(state: &mut HostState, call: &Call<'_>) -> Answer {
+    match args(call).first() {
+        Some(&"restart") => {
+            let names = state.services.iter().filter(|s| s.running && !matches!(s.script.as_str(), "SSH" | "DCUI"));
+            let text: String = names.map(|s| format!("{} restarted\n", s.script)).collect();
+            Answer::out(text).with(Effect::HostdRestart)
+        }
+        _ => Answer::coded("Usage: services.sh {start|stop|restart}\n", 1),
+    }
+}
+
 fn finish(text: String, effects: Vec<Effect>, script: &str, changed: bool) -> Answer {
     let mut answer = Answer { effects, ..Answer::out(text) };
     if script == "hostd" && changed {

@@ -6,7 +6,7 @@ use super::super::Effect;
 use super::super::esxcli::args::Args;
 use super::super::esxcli::model::{Rec, Reply};
 use super::super::esxcli::{Cmd, Ctx};
-use super::super::state::{Account, Permission, Release};
+use super::super::state::{Account, HostState, Permission, Release};
 
 pub(in super::super) const COMMANDS: &[Cmd] = &[
     Cmd::new("system account list", "List local user accounts.", &[], list),
@@ -86,19 +86,30 @@ pub(in super::super) fn hash(id: &str, password: &str) -> String {
     format!("$sim${hex}")
 }
 
-/// The two passwords, when they are given and agree with each other and the rule of length.
-fn password(args: &Args) -> Result<Option<&str>, Reply> {
+/// Whether a password is good enough for a `Security.PasswordQualityControl` string: the shortest length for one,
+/// two, three and four classes of characters is N0, N1, N3 and N4 of `min=`; a leading capital and a trailing digit
+/// make no class of their own (pam_passwdqc's rules). Phrases, `similar=` and `retry=` are not looked at.
+fn strong(policy: &str, password: &str) -> bool {
+    let field = |name: &str| policy.split_whitespace().find_map(|w| w.strip_prefix(name));
+    let min: Vec<&str> = field("min=").unwrap_or("disabled,disabled,disabled,7,7").split(',').collect();
+    let classes = [
+        password.chars().any(|c| c.is_ascii_lowercase()),
+        password.chars().skip(1).any(|c| c.is_ascii_uppercase()),
+        password.chars().rev().skip(1).any(|c| c.is_ascii_digit()),
+        password.chars().any(|c| !c.is_ascii_alphanumeric()),
+    ];
+    let at = [0, 0, 1, 3, 4][classes.iter().filter(|c| **c).count()];
+    let length = password.chars().count();
+    let long_enough = min.get(at).and_then(|m| m.parse::<usize>().ok()).is_some_and(|least| length >= least);
+    long_enough && field("max=").and_then(|m| m.parse::<usize>().ok()).is_none_or(|most| length <= most)
+}
+
+/// The two passwords, when they are given and agree with each other and the host's policy.
+fn password<'a>(state: &HostState, args: &'a Args) -> Result<Option<&'a str>, Reply> {
     match (args.get("password"), args.get("password-confirmation")) {
         (None, None) => Ok(None),
         (Some(p), Some(c)) if p == c => {
-            // pam_passwdqc with the default `min=disabled,disabled,disabled,7,7`: three classes, seven characters.
-            let classes = [
-                p.chars().any(|c| c.is_ascii_lowercase()),
-                p.chars().skip(1).any(|c| c.is_ascii_uppercase()),
-                p.chars().rev().skip(1).any(|c| c.is_ascii_digit()),
-                p.chars().any(|c| !c.is_ascii_alphanumeric()),
-            ];
-            if p.len() < 7 || classes.iter().filter(|c| **c).count() < 3 {
+            if !strong(&state.hostd_option("Security.PasswordQualityControl").unwrap_or_default(), p) {
                 return Err(Reply::fault("Weak password: not enough different characters or classes for this length."));
             }
             Ok(Some(p))
@@ -134,7 +145,7 @@ fn add(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     if id.is_empty() || id.len() > 31 || !id.chars().all(|c| c.is_ascii_alphanumeric() || "_-.$".contains(c)) {
         return Reply::fault(format!("Invalid user ID '{id}'"));
     }
-    let word = match password(args) {
+    let word = match password(ctx.state, args) {
         Ok(p) => p.map_or_else(|| "*".to_owned(), |p| hash(id, p)),
         Err(reply) => return reply,
     };
@@ -153,7 +164,7 @@ fn none(id: &str) -> Reply {
 
 fn set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
     let id = args.need("id");
-    let word = match password(args) {
+    let word = match password(ctx.state, args) {
         Ok(p) => p.map(|p| hash(id, p)),
         Err(reply) => return reply,
     };
@@ -229,4 +240,27 @@ fn permission_unset(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
         return Reply::fault(format!("No permission is defined for '{id}'."));
     }
     Reply::Nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::strong;
+
+    #[test]
+    fn the_policy_decides() {
+        let (old, stig) = (
+            "retry=3 min=disabled,disabled,disabled,7,7",
+            "similar=deny retry=3 min=disabled,disabled,disabled,disabled,15",
+        );
+        for (password, by_old, by_stig) in [
+            ("abcdefgh", false, false),
+            ("abC1def", true, false),
+            ("xY2!abcdefghijklm", true, true),
+            ("xY2abcdefghijklmn", true, false),
+            ("Xabcdef9", false, false),
+        ] {
+            assert_eq!((strong(old, password), strong(stig, password)), (by_old, by_stig), "{password}");
+        }
+        assert!(!strong("min=8,8,8,8,8 max=10", "abcdefghijk") && strong("min=8,8,8,8,8 max=10", "abcdefgh"));
+    }
 }

@@ -195,7 +195,7 @@ const WELCOME: &str = "Annotations.WelcomeMessage";
 
 /// The same text as hostd's option `Annotations.WelcomeMessage`: documented as what the console shows, not verified.
 fn welcome_get(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
-    Reply::Say(ctx.state.hostd_option(WELCOME).unwrap_or_default() + "\n")
+    Reply::Say(ctx.state.hostd_option(WELCOME).unwrap_or_default())
 }
 
 fn welcome_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
