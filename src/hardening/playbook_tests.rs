@@ -58,6 +58,7 @@ fn pairs() -> Vec<(&'static Baseline, Playbook)> {
 fn every_control_has_a_step_and_every_id_is_a_control() {
     for (b, p) in pairs() {
         assert_eq!(p.scalar("baseline"), b.name);
+        assert_eq!(b.playbook, Some(format!("playbooks/hardening/{}.yml", b.name)));
         assert!(b.versions.iter().any(|v| v == p.scalar("esxi")), "{}", b.name);
         let steps = p.steps();
         let ids: BTreeSet<&str> = steps.iter().filter_map(|s| s.id).collect();
