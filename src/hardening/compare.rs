@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use indexmap::IndexSet;
 use serde::Serialize;
 
 use super::{Baseline, Control, Desired};
@@ -113,4 +114,53 @@ fn items(baseline: &Baseline) -> Vec<Item> {
         c.asks().into_iter().map(item).collect()
     };
     baseline.controls.iter().flat_map(of).filter(|i| seen.insert(i.concept.clone())).collect()
+}
+
+/// A concept on which baselines do not agree by the letter.
+#[derive(Debug, Serialize)]
+pub struct Contradiction {
+    /// The concept.
+    pub concept: String,
+    /// What each baseline asks, in the order given; none: nothing.
+    pub asked: Vec<Option<String>>,
+    /// What satisfies all of them if numbers are read as bounds; none: nothing does.
+    pub all: Option<String>,
+}
+
+/// The concepts that these baselines cannot all have by the letter.
+pub fn contradictions(baselines: &[&Baseline]) -> Vec<Contradiction> {
+    let asked: Vec<Vec<Item>> = baselines.iter().map(|b| items(b)).collect();
+    let concepts: IndexSet<&str> = asked.iter().flatten().map(|i| i.concept.as_str()).collect();
+    let one = |concept: &str| {
+        let found: Vec<Option<&Item>> = asked.iter().map(|items| items.iter().find(|i| i.concept == concept)).collect();
+        let fold = |of: &dyn Fn(&Item) -> Desired| {
+            let mut all: Vec<Desired> = found.iter().flatten().map(|i| of(i)).collect();
+            let first = all.pop()?;
+            all.iter().try_fold(first, |sum, next| sum.both(next))
+        };
+        if fold(&|i| Desired::parse(&i.desired)).is_some() {
+            return None;
+        }
+        let all = fold(&|i| Desired::parse(i.reads_as.as_deref().unwrap_or(&i.desired)));
+        Some(Contradiction {
+            concept: concept.to_owned(),
+            asked: found.iter().map(|i| i.map(|i| i.desired.clone())).collect(),
+            all: all.map(|d| d.to_string()),
+        })
+    };
+    concepts.into_iter().filter_map(one).collect()
+}
+
+/// The contradictions of these baselines as a table in Markdown. docs/hardening.md holds it.
+pub fn markdown(baselines: &[&Baseline]) -> String {
+    let names: Vec<String> = baselines.iter().map(|b| format!("`{}`", b.name)).collect();
+    let mut out =
+        format!("| concept | {} | satisfies all |\n| --- |{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
+    for c in contradictions(baselines) {
+        let asked: Vec<String> =
+            c.asked.iter().map(|a| a.as_ref().map_or_else(|| "-".to_owned(), |a| format!("`{a}`"))).collect();
+        let all = c.all.map_or_else(|| "nothing".to_owned(), |all| format!("`{all}`"));
+        out.push_str(&format!("| {} | {} | {all} |\n", c.concept, asked.join(" | ")));
+    }
+    out
 }

@@ -59,6 +59,9 @@ pub struct Baseline {
     /// The benchmark's own title, which STIG viewers show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stig_title: Option<String>,
+    /// The playbook that judges a host by it, in this project; none: it is data only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<String>,
     /// Its controls, in the order of the publisher.
     pub controls: Vec<Control>,
 }

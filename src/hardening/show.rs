@@ -110,7 +110,7 @@ pub fn differences(d: &Comparison) -> String {
     let mut out = format!("{} and {}: {} the same, {} with another value\n", d.a, d.b, d.same, d.differ.len());
     for x in &d.differ {
         let both = match (&x.both, x.as_bound) {
-            (Some(value), true) => format!("{value} (with the guide's number read as a bound)"),
+            (Some(value), true) => format!("{value} (read as a bound: stricter is no worse)"),
             (Some(value), false) => value.clone(),
             (None, _) => "nothing satisfies both".into(),
         };

@@ -129,3 +129,34 @@ fn a_control_is_shown_with_what_other_baselines_ask() {
     assert_eq!(show::known("ESXI-70-000084").len(), 3);
     assert!(show::known("nothing-such").is_empty());
 }
+
+/// What stands between two marks in docs/hardening.md.
+fn page(mark: &str) -> String {
+    let page = include_str!("../../docs/hardening.md");
+    let (start, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let from = page.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
+    page[from..from + page[from..].find(&end).unwrap()].trim().to_owned()
+}
+
+#[test]
+fn the_tables_of_the_page_are_those_of_the_data() {
+    let coverage = coverage::markdown();
+    assert!(page("coverage") == coverage.trim(), "docs/hardening.md must hold this:\n{coverage}");
+    let all: Vec<&Baseline> = ["stig-7.0", "stig-8.0", "scg-7", "scg-8"].into_iter().filter_map(baseline).collect();
+    let table = compare::markdown(&all);
+    assert!(page("contradictions") == table.trim(), "docs/hardening.md must hold this:\n{table}");
+}
+
+#[test]
+fn contradictions_are_what_no_letter_and_what_no_value_satisfies() {
+    let all: Vec<&Baseline> = ["stig-7.0", "stig-8.0", "scg-7", "scg-8"].into_iter().filter_map(baseline).collect();
+    let found = compare::contradictions(&all);
+    let of = |concept: &str| found.iter().find(|c| c.concept == concept).map(|c| c.all.as_deref());
+    assert_eq!(of("shell-interactive-timeout"), Some(Some("120")));
+    assert_eq!(of("account-lockout"), Some(Some("3")));
+    assert_eq!(of("account-password-max-days"), Some(None));
+    assert_eq!(of("api-soap-timeout"), Some(None));
+    // 900 is what every one of them takes by the letter.
+    assert_eq!(of("account-auto-unlock-time"), None);
+    assert_eq!(of("shell-warning"), None);
+}

@@ -219,7 +219,7 @@ fn every_command_line_shown_is_known() {
         let words = shell_words::split(shown).unwrap_or_else(|e| panic!("{place}: {line}: {e}"));
         let mut sub: Vec<&str> = vec![&words[1]];
         // Subcommands of their own: the first word that is a name stands for one.
-        let nested: &[&str] = &["bundle", "lab", "ports", "snapshot"];
+        let nested: &[&str] = &["bundle", "harden", "lab", "ports", "snapshot"];
         while nested.contains(sub.last().unwrap())
             && let Some(word) =
                 words.get(1 + sub.len()).filter(|w| w.chars().all(|c| c.is_ascii_lowercase() || c == '-'))

@@ -7,6 +7,7 @@ mod failures;
 mod fixtures;
 mod fleet;
 mod flow;
+mod harden;
 mod interrupt;
 mod kinds;
 mod kinds_flow;
