@@ -2,6 +2,7 @@
 //! that puts the old one back: a wrong address must not cost a walk to the machine.
 
 mod build;
+mod in_place;
 mod plan;
 mod spec;
 #[cfg(test)]

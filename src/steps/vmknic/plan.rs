@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::mac::Mac;
@@ -12,22 +12,23 @@ use crate::esxi::{Command, Version};
 
 use super::super::network::{self, Carrier, Interfaces};
 use super::super::step::{Action, Change, Detached, Seen, StepError, Undo};
-use super::build::{Build, current, on_link, remove, route, same_address, set_ipv4};
+use super::build::{Build, current, on_link, remove};
+use super::in_place::in_place;
 use super::undo::{self, Readdressed};
 use super::{Addressing, MacWanted, Presence, Vmknic, known, netstack_list, network_opt, planned, route_list};
 
 /// Everything observed that a plan needs.
-struct Observed<'a> {
-    seen: &'a Seen<'a>,
-    faces: Interfaces,
-    portgroups: Vec<Portgroup>,
-    tags: Option<Vec<String>>,
+pub(super) struct Observed<'a> {
+    pub(super) seen: &'a Seen<'a>,
+    pub(super) faces: Interfaces,
+    pub(super) portgroups: Vec<Portgroup>,
+    pub(super) tags: Option<Vec<String>>,
     /// Routes of the default stack and, if one is named, of that.
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
     /// Routes of the stack that is wanted; `None` where the release cannot tell or the stack is not there yet.
-    stack_routes: Option<Vec<Route>>,
-    carrier: Carrier,
-    carries: bool,
+    pub(super) stack_routes: Option<Vec<Route>>,
+    pub(super) carrier: Carrier,
+    pub(super) carries: bool,
 }
 
 pub(super) fn compare(want: &Vmknic, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
@@ -195,7 +196,7 @@ fn hardware_mac(want: &Vmknic, seen: &Observed<'_>, vswitch: Option<&str>) -> Re
 }
 
 /// Whether `ipv4 set` has `-g`: releases that print a Gateway column do; without any row the version decides.
-fn gateway_option(seen: &Observed<'_>, row: Option<&Ipv4>) -> bool {
+pub(super) fn gateway_option(seen: &Observed<'_>, row: Option<&Ipv4>) -> bool {
     row.or_else(|| seen.faces.ipv4.first()).map_or(seen.seen.host.version >= Version::new(6, 5), |r| r.knows_gateway)
 }
 
@@ -207,7 +208,7 @@ fn missing_stack(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Command>, Ste
 }
 
 /// The default route that a wanted gateway asks for: only when the stack has none, or has it over this interface.
-fn new_default_route(want: &Vmknic, seen: &Observed<'_>, name: Option<&str>) -> Vec<(String, Ipv4Addr)> {
+pub(super) fn new_default_route(want: &Vmknic, seen: &Observed<'_>, name: Option<&str>) -> Vec<(String, Ipv4Addr)> {
     let Some(Addressing::Static { gateway: Some(gateway), .. }) = &want.ipv4 else { return Vec::new() };
     let default = default_route(seen);
     match default {
@@ -216,7 +217,7 @@ fn new_default_route(want: &Vmknic, seen: &Observed<'_>, name: Option<&str>) -> 
     }
 }
 
-fn default_route<'a>(seen: &'a Observed<'_>) -> Option<&'a Route> {
+pub(super) fn default_route<'a>(seen: &'a Observed<'_>) -> Option<&'a Route> {
     seen.stack_routes.as_ref().and_then(|r| r.iter().find(|r| r.network == "default"))
 }
 
@@ -307,7 +308,7 @@ fn differences(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepEr
 }
 
 /// The interface as a whole, but for its tags.
-fn as_it_is(seen: &Observed<'_>, now: &net::Vmknic, row: Option<&Ipv4>) -> Build {
+pub(super) fn as_it_is(seen: &Observed<'_>, now: &net::Vmknic, row: Option<&Ipv4>) -> Build {
     Build {
         portgroup: now.portgroup.clone(),
         mac: now.mac,
@@ -322,7 +323,7 @@ fn as_it_is(seen: &Observed<'_>, now: &net::Vmknic, row: Option<&Ipv4>) -> Build
     }
 }
 
-fn readdressed<'a>(
+pub(super) fn readdressed<'a>(
     want: &Vmknic,
     seen: &Observed<'_>,
     old: &'a Build,
@@ -343,7 +344,7 @@ fn refuse_cut(want: &Vmknic, seen: &Observed<'_>, what: &str) -> Result<Vec<Chan
 }
 
 /// A wanted address without a gateway keeps the one that is there, while the network still holds it.
-fn keep_gateway(want: &Addressing, old: &Addressing) -> Addressing {
+pub(super) fn keep_gateway(want: &Addressing, old: &Addressing) -> Addressing {
     match (want, old) {
         (Addressing::Static { address, netmask, gateway: None }, Addressing::Static { gateway: Some(old), .. })
             if on_link(*address, *netmask, *old) =>
@@ -355,7 +356,7 @@ fn keep_gateway(want: &Addressing, old: &Addressing) -> Addressing {
 }
 
 /// Routes set by hand over this interface: they go when it goes.
-fn old_routes(seen: &Observed<'_>, name: &str) -> Vec<(String, Ipv4Addr)> {
+pub(super) fn old_routes(seen: &Observed<'_>, name: &str) -> Vec<(String, Ipv4Addr)> {
     seen.routes
         .iter()
         .filter(|r| r.interface == name && !r.source.eq_ignore_ascii_case("dhcp"))
@@ -386,7 +387,7 @@ fn kept_routes(
 }
 
 /// Detached when the interface carries the session, plain otherwise.
-fn actions(
+pub(super) fn actions(
     want: &Vmknic,
     seen: &Observed<'_>,
     commands: Vec<Command>,
@@ -416,110 +417,4 @@ fn actions(
         new_address,
         confirm_within: want.recreate_confirm.duration(),
     })]
-}
-
-/// Differences that do not need a new interface.
-fn in_place(want: &Vmknic, seen: &Observed<'_>) -> Result<Vec<Change>, StepError> {
-    let name = want.name.as_str();
-    let Some(now) = seen.faces.vmknic(name) else { return Ok(Vec::new()) };
-    let mut changes = Vec::new();
-    let set = || Command::esxcli("network ip interface set").opt("-i", name);
-    if let Some(mtu) = want.mtu.map(|m| m.bytes()).filter(|m| *m != now.mtu) {
-        changes.push(Change {
-            summary: format!("MTU of {name}"),
-            before: now.mtu.to_string(),
-            after: mtu.to_string(),
-            actions: vec![Action::Run(set().opt("-m", mtu.to_string()))],
-            undo: Undo::step("vmknic", json!({"name": name, "mtu": now.mtu})),
-            ..Change::default()
-        });
-    }
-    if let Some(enabled) = want.enabled.filter(|e| *e != now.enabled) {
-        let shown = |e: bool| if e { "enabled" } else { "disabled" }.to_owned();
-        changes.push(Change {
-            summary: format!("state of {name}"),
-            before: shown(now.enabled),
-            after: shown(enabled),
-            actions: vec![Action::Run(set().opt("-e", network::word(enabled)))],
-            undo: Undo::step("vmknic", json!({"name": name, "enabled": now.enabled})),
-            ..Change::default()
-        });
-    }
-    changes.extend(addressing(want, seen));
-    Ok(changes)
-}
-
-fn addressing(want: &Vmknic, seen: &Observed<'_>) -> Option<Change> {
-    let name = want.name.as_str();
-    let (wanted, now) = (want.ipv4.as_ref()?, seen.faces.vmknic(name)?);
-    let row = seen.faces.ipv4_of(name);
-    let old = current(row);
-    let gateway_option = gateway_option(seen, row);
-    let address_differs = !same_address(&old, wanted);
-    let default = default_route(seen).filter(|r| r.interface == name).and_then(|r| r.gateway);
-    let (column_differs, route_differs) = match (wanted, &old) {
-        (Addressing::Static { gateway: Some(g), .. }, old) => {
-            let column = if let Addressing::Static { gateway, .. } = old { *gateway } else { None };
-            let route = seen.stack_routes.is_some() && !new_default_route(want, seen, Some(name)).is_empty();
-            (gateway_option && column != Some(*g), route && default != Some(*g))
-        }
-        _ => (false, false),
-    };
-    let dns = row.is_some_and(|r| r.dhcp_dns);
-    let dns_differs = *wanted == Addressing::Dhcp && want.dhcp_dns.is_some_and(|d| d != dns);
-    if !address_differs && !column_differs && !route_differs && !dns_differs {
-        return None;
-    }
-    let target = keep_gateway(wanted, &old);
-    let mut commands = Vec::new();
-    let mut rollback = Vec::new();
-    if address_differs || column_differs || dns_differs {
-        commands.push(set_ipv4(name, &target, want.dhcp_dns, gateway_option));
-        rollback.push(set_ipv4(name, &old, dns.then_some(true), gateway_option));
-    }
-    let mine = old_routes(seen, name);
-    let mut new_default = None;
-    if let (true, Addressing::Static { gateway: Some(g), .. }) = (route_differs || address_differs, &target) {
-        // A default route that DHCP set goes with the lease.
-        let by_hand = mine.iter().find(|(n, _)| n == "default").map(|(_, g)| *g);
-        if let Some(old) = by_hand.filter(|o| o != g) {
-            commands.push(route("remove", "default", old, &now.netstack));
-            rollback.push(route("remove", "default", *g, &now.netstack));
-        }
-        let replaces = !new_default_route(want, seen, Some(name)).is_empty();
-        new_default = replaces.then_some(*g);
-        if by_hand != Some(*g) && replaces {
-            commands.push(route("add", "default", *g, &now.netstack));
-        }
-    }
-    // Another network drops the routes over it; the way back needs them all.
-    rollback.extend(mine.iter().map(|(n, g)| route("add", n, *g, &now.netstack)));
-    let shown = |ipv4: String, dns: Option<bool>| match dns {
-        Some(dns) if dns_differs => format!("{ipv4}, DNS servers {}", if dns { "by DHCP too" } else { "by hand" }),
-        _ => ipv4,
-    };
-    let is = as_it_is(seen, now, row);
-    let routes = undo::routes_in_place(&is, &target, new_default);
-    let back = readdressed(want, seen, &is, &target, &routes).as_it_was().map(|mut args| {
-        args.insert("name".into(), json!(name));
-        Value::Object(args)
-    });
-    Some(Change {
-        summary: format!("IPv4 of {name}"),
-        before: shown(with_default(&old, default), Some(dns)),
-        after: shown(target.to_string(), want.dhcp_dns),
-        actions: actions(want, seen, commands, rollback, &target),
-        undo: back.and_then(|args| Undo::step("vmknic", args)),
-        ..Change::default()
-    })
-}
-
-/// Before, with the default route where the release prints no gateway of the interface.
-fn with_default(ipv4: &Addressing, default: Option<Ipv4Addr>) -> String {
-    match (ipv4, default) {
-        (Addressing::Static { address, netmask, gateway: None }, Some(g)) => {
-            Addressing::Static { address: *address, netmask: *netmask, gateway: Some(g) }.to_string()
-        }
-        _ => ipv4.to_string(),
-    }
 }
