@@ -86,6 +86,8 @@ fn scratch() -> Command {
     Command::new("vim-cmd hostsvc/advopt/view ScratchConfig.CurrentScratchLocation")
 }
 
+/// The labels are the properties' names in hardening guides for 7.0 and 8.0, with blanks. Of the output itself nothing
+/// is at hand: not verified.
 const SINCE: Version = Version::new(7, 0);
 const STORED: &str = "Audit Record Storage Active";
 const CAPACITY: &str = "Audit Record Storage Capacity";
@@ -244,6 +246,10 @@ impl Step for AuditRecords {
     fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
         let asks = self.persistent && Now::of(seen).is_ok_and(|now| self.at_scratch(&now));
         if asks { vec![scratch()] } else { Vec::new() }
+    }
+
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli system auditrecords", "esxcli system syslog"])
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

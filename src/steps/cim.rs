@@ -57,7 +57,7 @@ fn get() -> Command {
     Command::esxcli("system wbem get")
 }
 
-/// Recorded on 6.5: system-wbem-get-disabled. 6.0 had no such command: it came with 6.5 (release notes of 6.5).
+/// Recorded on 6.5: system-wbem-get-disabled. That 6.0 had no such command is not verified.
 fn enabled(seen: &Seen<'_>) -> Result<bool, StepError> {
     let record = record(seen, &get(), "switching the CIM server with esxcli", Version::new(6, 5))?;
     truth(&record, "Enabled", &get())
@@ -75,6 +75,10 @@ impl Step for Cim {
 
     fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
         self.service.iter().flat_map(|service| service.more_reads(seen)).collect()
+    }
+
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli system wbem", "esxcli network firewall"])
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

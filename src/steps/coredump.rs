@@ -85,7 +85,8 @@ fn partitions(seen: &Seen<'_>) -> Result<(String, String), StepError> {
     Ok((of("Active")?, of("Configured")?))
 }
 
-/// Whether dumps go to a server.
+/// Whether dumps go to a server. The label is that of the property in the vendor's own scripts; the text form is not
+/// verified.
 fn to_server(seen: &Seen<'_>) -> Result<bool, StepError> {
     let record = seen.record(&network_get())?;
     let enabled = record.get("Enabled").and_then(|v| truth(v));
@@ -136,6 +137,7 @@ impl Coredump {
         }
         match &self.partition {
             Some(name) if name != configured => actions.push(take(name)),
+            // Not verified: that nothing is active or configured then, at once.
             None if !configured.is_empty() => actions.push(set("--unconfigure")),
             _ => {}
         }
@@ -172,6 +174,10 @@ impl Step for Coredump {
 
     fn reads(&self, _host: &HostFacts) -> Vec<Command> {
         if self.configured { vec![partition_get(), network_get()] } else { vec![partition_get()] }
+    }
+
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli system coredump"])
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

@@ -234,7 +234,8 @@ impl Ntp {
                 changes.push(servers_change(&now, want, vec![Action::Run(set)], back()));
             }
             Servers::None if !now.is_empty() => {
-                // The only way to an empty list that public scripts use. It also brings the default log level back.
+                // The only way to an empty list that public scripts use. That it brings the log level back to its
+                // default (warning) is not verified.
                 let mut actions = vec![Action::Run(Command::esxcli("system ntp set --reset"))];
                 let record = seen.record(&ntp_get())?;
                 if let Some(level) = record.get("Loglevel").filter(|level| *level != "warning") {
@@ -371,6 +372,10 @@ impl Step for Ntp {
             out.extend([list(), status("ntpd")]);
         }
         out
+    }
+
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&["esxcli system ntp", "esxcli network firewall"])
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

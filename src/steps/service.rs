@@ -312,6 +312,12 @@ impl Step for Service {
         }
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        // A service has its ports and its own settings. What a vendor's does, and hostd starting anew, nobody knows.
+        let own = service(&self.init).is_some() && !matches!(self.init.as_str(), "hostd" | "vpxa");
+        if own { Some(&["esxcli network firewall", "esxcli system"]) } else { None }
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let now = self.now(seen)?;
         let mut changes = Vec::new();

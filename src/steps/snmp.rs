@@ -94,6 +94,11 @@ impl Step for Snmp {
         self.service.iter().flat_map(|service| service.more_reads(seen)).collect()
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        // Recorded: the agent opens its ports itself (initd-snmpd-restart).
+        Some(&["esxcli system snmp", "esxcli network firewall"])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let (enabled, record) = settings(seen)?;
         let word = |on: bool| if on { "on" } else { "off" };

@@ -244,16 +244,18 @@ impl Syslog {
             return Ok(now);
         }
         let said = format!(
-            "ESXi {} does not have the syslog setting `{name}`: `{}` prints no `{}`, only: {}",
-            seen.host.version,
-            get().text(),
+            "no `{}`, only: {}",
             labels.join("` or `"),
             printed.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         );
         let known = printed.contains_key("Remote Host") && printed.contains_key("Local Log Output");
-        Err(match since.filter(|_| known) {
-            Some(since) => StepError::NotApplicable(format!("{said}. It came with {since}")),
-            None => StepError::Refused(said),
+        Err(match since.filter(|since| known && seen.host.version < *since) {
+            Some(since) => StepError::NotApplicable(format!(
+                "the syslog setting `{name}` came with {since}, and `{}` of ESXi {} prints {said}",
+                get().text(),
+                seen.host.version,
+            )),
+            None => StepError::unreadable(&get(), said),
         })
     }
 
@@ -373,6 +375,11 @@ impl Step for Syslog {
         reads.extend(self.wants_folder().then(volumes));
         reads.extend(self.filtering.map(|_| filter_get()));
         reads
+    }
+
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        // Newer hosts open the port of a log host in the firewall themselves.
+        Some(&["esxcli system syslog", "esxcli network firewall"])
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::esxi::Version;
 use crate::esxi::forms::Record;
 use crate::steps::sysargs::truth;
 
@@ -16,7 +17,10 @@ pub(super) enum Form {
 
 /// One setting: its key in the playbook, its labels in `config get`, its option in `config set`, its form, and the
 /// release that it came with, if not all have it.
-pub(super) type Field = (&'static str, &'static [&'static str], &'static str, Form, Option<&'static str>);
+pub(super) type Field = (&'static str, &'static [&'static str], &'static str, Form, Option<Version>);
+
+/// The release of most options, by the vendor's table of syslog options for 7.0.
+const V70U1: Version = Version { major: 7, minor: 0, patch: 1 };
 
 /// Labels recorded on 6.5: system-syslog-config-get; the newer ones are from hardening guides for 7.0 and 8.0.
 /// Options are those of the vendor's table of syslog options for 7.0.
@@ -24,9 +28,15 @@ pub(super) const FIELDS: &[Field] = &[
     ("loghost", &["Remote Host"], "--loghost", Form::Hosts, None),
     ("logdir", &["Local Log Output"], "--logdir", Form::Folder, None),
     ("unique", &["Log To Unique Subdirectory"], "--logdir-unique", Form::Truth, None),
-    ("level", &["Log Level"], "--log-level", Form::Word, Some("7.0 Update 1")),
-    ("check_ssl_certs", &["Check SSL Certs", "Enforce SSLCertificates"], "--check-ssl-certs", Form::Truth, Some("6.5")),
-    ("x509_strict", &["Strict X509Compliance"], "--x509-strict", Form::Truth, Some("7.0 Update 1")),
+    ("level", &["Log Level"], "--log-level", Form::Word, Some(V70U1)),
+    (
+        "check_ssl_certs",
+        &["Check SSL Certs", "Enforce SSLCertificates"],
+        "--check-ssl-certs",
+        Form::Truth,
+        Some(Version::new(6, 5)),
+    ),
+    ("x509_strict", &["Strict X509Compliance"], "--x509-strict", Form::Truth, Some(V70U1)),
     ("rotate", &["Local Logging Default Rotations"], "--default-rotate", Form::Number, None),
     ("size", &["Local Logging Default Rotation Size"], "--default-size", Form::Number, None),
     ("timeout", &["Default Network Retry Timeout"], "--default-timeout", Form::Number, None),
@@ -34,7 +44,8 @@ pub(super) const FIELDS: &[Field] = &[
 /// Labels recorded on 6.5: system-syslog-config-get.
 pub(super) const CONFIGURED: &str = "Local Log Output Is Configured";
 pub(super) const PERSISTENT: &str = "Local Log Output Is Persistent";
-/// As hardening guides for 8.0 print it.
+/// As hardening guides for 8.0 print it. Whether switching filters needs the log service to read its settings again is
+/// not verified; it does so.
 pub(super) const FILTERING: &str = "Log Filtering Enabled";
 
 /// `udp://host:514`. Without the protocol releases differ in what they store, and a second run would find a
