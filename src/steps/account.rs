@@ -23,7 +23,7 @@ pub const KIND: Kind = Kind {
 };
 
 /// Accounts that ESXi needs for itself.
-const OWN: [&str; 3] = ["root", "dcui", "vpxuser"];
+pub(super) const OWN: [&str; 3] = ["root", "dcui", "vpxuser"];
 
 /// Configures a local user.
 ///
@@ -115,11 +115,11 @@ impl TryFrom<Spec> for Account {
     }
 }
 
-fn accounts() -> Command {
+pub(super) fn accounts() -> Command {
     Command::esxcli("system account list")
 }
 
-fn permissions() -> Command {
+pub(super) fn permissions() -> Command {
     Command::esxcli("system permission list")
 }
 

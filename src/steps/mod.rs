@@ -5,37 +5,53 @@ pub mod acceptance;
 pub mod account;
 pub mod assert;
 pub mod authorized_key;
+pub mod certificate;
+pub mod chap;
 pub mod datastore;
 pub mod dns;
+pub mod encryption;
 pub mod file;
+pub mod fips;
 pub mod firewall;
+mod given;
 pub mod hostname;
+pub mod key_persistence;
+pub mod lockdown;
 pub mod maintenance;
+pub mod manual;
 pub mod module;
 mod network;
 pub mod nic;
 pub mod ntp;
+pub mod patch_level;
+pub mod people_accounts;
+pub mod permission;
 pub mod portgroup;
 pub mod reboot;
 pub mod reference;
+mod release;
 pub mod run;
+pub mod secure_boot;
 pub mod service;
 pub mod setting;
+pub mod signed_modules;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls_profile;
 pub mod vib;
 pub mod vmknic;
 pub mod vmknic_tags;
 pub mod vmotion;
 pub mod vswitch;
+pub mod welcome_message;
 
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.
-static KINDS: [Kind; 24] = [
+static KINDS: [Kind; 38] = [
     vib::KIND,
     acceptance::KIND,
     module::KIND,
@@ -60,6 +76,20 @@ static KINDS: [Kind; 24] = [
     reboot::KIND,
     run::KIND,
     assert::KIND,
+    fips::KIND,
+    tls_profile::KIND,
+    encryption::KIND,
+    secure_boot::KIND,
+    key_persistence::KIND,
+    welcome_message::KIND,
+    certificate::KIND,
+    lockdown::KIND,
+    people_accounts::KIND,
+    permission::KIND,
+    chap::KIND,
+    patch_level::KIND,
+    signed_modules::KIND,
+    manual::KIND,
 ];
 
 /// Every kind of step, in the order of the documentation.
