@@ -131,6 +131,7 @@ impl Identify {
             running_vms: running_vms(seen.get(&self.vms)),
             session_address: session.get(2).map(|a| (*a).to_owned()),
             client_address: session.first().map(|a| (*a).to_owned()),
+            managed: summary.as_ref().and_then(|s| s.find("managementServerIp")).map(|ip| !ip.text().is_empty()),
             hardware: summary.as_ref().map(hardware).unwrap_or_default(),
             leftovers: text(&self.leftovers).lines().filter(|l| l.starts_with('/')).map(str::to_owned).collect(),
         })

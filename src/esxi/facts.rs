@@ -29,6 +29,9 @@ pub struct HostFacts {
     /// The address from which this session came, as the host sees it: the first word of `SSH_CONNECTION`. Behind
     /// NAT it is the gateway's. Steps that narrow the firewall must keep it.
     pub client_address: Option<String>,
+    /// Whether a vCenter manages the host: the summary's `managementServerIp`. `None`: hostd did not say.
+    #[serde(skip)]
+    pub managed: Option<bool>,
     /// What the host runs on, from hostd's summary; its parts are missing when hostd did not answer.
     pub hardware: Hardware,
     /// Files that a killed run of esxprep left on the host.
@@ -110,6 +113,7 @@ impl HostFacts {
             running_vms: Vec::new(),
             session_address: Some("192.0.2.11".into()),
             client_address: Some("192.0.2.200".into()),
+            managed: Some(false),
             hardware: Hardware::default(),
             leftovers: Vec::new(),
         }

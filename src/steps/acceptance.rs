@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Change, Kind, Seen, Step, StepError, parse_as};
+use super::{Action, Change, Kind, Seen, Step, StepError, Undo, parse_as};
 use crate::esxi::software::Acceptance as Level;
 use crate::esxi::{Command, HostFacts, Output};
 
@@ -25,6 +25,9 @@ pub const KIND: Kind = Kind {
 pub struct Acceptance {
     /// The level.
     pub level: Level,
+    /// Other levels that pass.
+    #[serde(default)]
+    pub accept: Vec<Level>,
 }
 
 fn get() -> Command {
@@ -54,7 +57,7 @@ impl Step for Acceptance {
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let now: Level = seen.output(&get())?.stdout.parse().map_err(|e| StepError::unreadable(&get(), e))?;
-        if now == self.level {
+        if now == self.level || self.accept.contains(&now) {
             return Ok(Vec::new());
         }
         if self.level > now {
@@ -78,6 +81,7 @@ impl Step for Acceptance {
             before: now.to_string(),
             after: self.level.to_string(),
             actions: vec![Action::Run(set)],
+            undo: Undo::step("acceptance", serde_json::json!({ "level": now.as_str() })),
             ..Change::default()
         }])
     }
@@ -94,11 +98,15 @@ mod tests {
     use crate::esxi::{Outputs, Version, recorded};
 
     fn compare(level: &str, now: &str, vibs: &str) -> Result<Vec<Change>, StepError> {
+        compare_with(serde_json::json!({ "level": level }), now, vibs)
+    }
+
+    fn compare_with(step: serde_json::Value, now: &str, vibs: &str) -> Result<Vec<Change>, StepError> {
         let mut outputs = Outputs::default();
         outputs.insert(&get(), Output::ok(format!("{now}\n")));
         outputs.insert(&list(), Output::ok(recorded(vibs)));
         let (host, artifacts) = (HostFacts::example(Version::new(7, 0)), Artifacts::default());
-        let step = (KIND.parse)(serde_json::json!({ "level": level })).unwrap();
+        let step = (KIND.parse)(step).unwrap();
         step.compare(&Seen { host: &host, outputs: &outputs, artifacts: &artifacts })
     }
 
@@ -117,6 +125,19 @@ mod tests {
         assert_eq!(compare("VMwareCertified", "PartnerSupported", LIST_7).unwrap().len(), 1);
         let e = compare("VMwareCertified", "PartnerSupported", LIST_5).unwrap_err().to_string();
         assert!(e.contains("lsiprovider (VMwareAccepted)"), "{e}");
+    }
+
+    #[test]
+    fn stricter_levels_pass_where_they_are_named_and_the_old_one_comes_back() {
+        let stig = serde_json::json!({"level": "PartnerSupported", "accept": ["VMwareAccepted", "VMwareCertified"]});
+        for passes in ["PartnerSupported", "VMwareAccepted", "VMwareCertified"] {
+            assert!(compare_with(stig.clone(), passes, LIST_7).unwrap().is_empty(), "{passes}");
+        }
+        let c = compare_with(stig, "CommunitySupported", LIST_7).unwrap();
+        let undo = c[0].undo.clone().unwrap();
+        let back = compare_with(undo.args, "PartnerSupported", LIST_7).unwrap();
+        let Action::Run(command) = &back[0].actions[0] else { panic!() };
+        assert_eq!(command.text(), "esxcli software acceptance set --level=CommunitySupported");
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Action, Change, Kind, Seen, Step, StepError, Verdict, default_judge, file, parse_as};
+use super::sysargs::truth;
+use super::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, file, parse_as};
 use crate::esxi::forms::Record;
 use crate::esxi::{Command, HostFacts, Output, Version};
 
@@ -23,7 +25,10 @@ pub const KIND: Kind = Kind {
 };
 
 /// Accounts that ESXi needs for itself.
-const OWN: [&str; 3] = ["root", "dcui", "vpxuser"];
+pub(super) const OWN: [&str; 3] = ["root", "dcui", "vpxuser"];
+
+/// The column of 8.0 and later.
+const SHELL: &str = "Shell Access";
 
 /// Configures a local user.
 ///
@@ -108,6 +113,9 @@ impl TryFrom<Spec> for Account {
                 return Err("`state: absent` takes nothing but `name`".into());
             }
         }
+        if spec.name == "root" && spec.shell_access == Some(false) {
+            return Err("root keeps its shell access: without it nobody could give it back to anyone".into());
+        }
         if spec.name == "root" && spec.role.as_ref().is_some_and(|r| r != "Admin") {
             return Err("root keeps the role Admin: without it nobody could log in".into());
         }
@@ -115,11 +123,11 @@ impl TryFrom<Spec> for Account {
     }
 }
 
-fn accounts() -> Command {
+pub(super) fn accounts() -> Command {
     Command::esxcli("system account list")
 }
 
-fn permissions() -> Command {
+pub(super) fn permissions() -> Command {
     Command::esxcli("system permission list")
 }
 
@@ -164,8 +172,35 @@ impl Account {
             before: "present".into(),
             after: "absent".into(),
             actions,
+            // No undo: nothing keeps the password.
             ..Change::default()
         }]
+    }
+
+    /// Whether nothing but the shell access is asked for.
+    fn only_shell(&self) -> bool {
+        let s = &self.0;
+        s.shell_access.is_some() && s.description.is_none() && s.role.is_none() && s.password_hash.is_none()
+    }
+
+    /// What the host says of the shell access; an error where its accounts have no such thing.
+    fn shell_now(
+        &self,
+        version: Version,
+        rows: &[Record],
+        account: Option<&Record>,
+    ) -> Result<Option<bool>, StepError> {
+        if rows.iter().any(|row| row.contains_key(SHELL)) {
+            return Ok(account.and_then(|r| r.get(SHELL)).and_then(|v| truth(v)));
+        }
+        let why = format!("accounts of ESXi {version} have no shell access of their own, those of 8.0 and later do");
+        Err(if self.only_shell() {
+            StepError::NotApplicable(why)
+        } else {
+            StepError::Refused(format!(
+                "{why}: give the user a role other than Admin, leave `shell_access` out, or limit the step with `when`"
+            ))
+        })
     }
 }
 
@@ -197,9 +232,18 @@ impl Step for Account {
             let permissions = seen.table(&permissions())?;
             return Ok(self.removal(account.is_some(), permissions.iter().find(|r| same(r, "Principal", name))));
         }
+        if account.is_none() && OWN.contains(&name.as_str()) {
+            return Err(StepError::NotApplicable(format!("the host has no account {name}, which ESXi makes itself")));
+        }
         let mut changes = Vec::new();
-        let mut change = |summary: String, before: String, after: String, command: Command| {
-            changes.push(Change { summary, before, after, actions: vec![Action::Run(command)], ..Change::default() });
+        // What is done to an account that was not there is taken back by removing it.
+        let undo = |args: serde_json::Value| match account {
+            None => Undo::step("account", json!({ "name": name, "state": "absent" })),
+            Some(_) => Undo::step("account", args),
+        };
+        let mut change = |summary: String, before: String, after: String, command: Command, undo: Option<Undo>| {
+            let actions = vec![Action::Run(command)];
+            changes.push(Change { summary, before, after, actions, undo, ..Change::default() });
         };
         let set = || Command::esxcli("system account set").opt("-i", name);
         match account {
@@ -208,28 +252,25 @@ impl Step for Account {
                 if let Some(d) = &s.description {
                     add = add.opt("--description", d);
                 }
-                change(format!("add account {name}"), "absent".into(), "present".into(), add);
+                change(format!("add account {name}"), "absent".into(), "present".into(), add, undo(json!({})));
             }
             Some(row) => {
                 let now = row.get("Description").map_or("", String::as_str);
                 if let Some(d) = s.description.as_ref().filter(|d| d.trim() != now) {
                     let command = set().opt("--description", d);
-                    change(format!("description of account {name}"), now.into(), d.clone(), command);
+                    let undo = undo(json!({ "name": name, "description": now }));
+                    change(format!("description of account {name}"), now.into(), d.clone(), command, undo);
                 }
             }
         }
         if let Some(shell) = s.shell_access {
-            if seen.host.version < Version::new(8, 0) {
-                return Err(StepError::Refused(format!(
-                    "`shell_access` needs ESXi 8.0 or later, this host is {}: give the user a role other than Admin, or limit the step with `when`",
-                    seen.host.version
-                )));
-            }
-            let now = account.and_then(|r| r.get("Shell Access")).map(|v| v.eq_ignore_ascii_case("true"));
+            let now = self.shell_now(seen.host.version, &rows, account)?;
             if now != Some(shell) {
                 let before = now.map_or("unknown".into(), |b| b.to_string());
                 let command = set().opt("-s", if shell { "true" } else { "false" });
-                change(format!("shell access of account {name}"), before, shell.to_string(), command);
+                let undo = undo(json!({ "name": name, "shell_access": now }));
+                let undo = undo.filter(|_| now.is_some() || account.is_none());
+                change(format!("shell access of account {name}"), before, shell.to_string(), command, undo);
             }
         }
         if let Some(hash) = &s.password_hash {
@@ -241,7 +282,9 @@ impl Step for Account {
                 Sha256::digest(format!("{}\n", hash.0).as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
             if now != want {
                 let (before, after) = ("another password hash".into(), "the password hash given (not shown)".into());
-                change(format!("password of account {name}"), before, after, self.set_hash(hash));
+                // The hash before is a secret, which no journal keeps.
+                let undo = undo(json!({})).filter(|_| account.is_none());
+                change(format!("password of account {name}"), before, after, self.set_hash(hash), undo);
             }
         }
         if let Some(role) = &s.role {
@@ -253,7 +296,9 @@ impl Step for Account {
                     Some(role) => Command::esxcli("system permission set").opt("-i", name).opt("-r", role),
                     None => Command::esxcli("system permission unset").opt("-i", name),
                 };
-                change(format!("role of account {name}"), now.unwrap_or_else(|| "none".into()), role.clone(), command);
+                let now = now.unwrap_or_else(|| "none".into());
+                let undo = undo(json!({ "name": name, "role": now }));
+                change(format!("role of account {name}"), now, role.clone(), command, undo);
             }
         }
         Ok(changes)

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Change, Input, Kind, Seen, Source, Step, StepError, file, parse_as};
+use super::file::lines::{as_it_is, earlier};
+use super::{Action, Change, Input, Kind, Seen, Source, Step, StepError, Undo, file, parse_as};
 use crate::esxi::{Command, HostFacts, Version};
 
 mod key;
@@ -206,6 +207,11 @@ impl Step for AuthorizedKey {
             if now.is_none() {
                 actions.push(Action::Run(Command::new("mkdir -p").arg(self.directory())));
             }
+            // The file as it was; a folder that was made stays.
+            let undo = match now {
+                Some((listed, text)) => earlier(&path, text, listed.mode),
+                None => Undo::step("file", serde_json::json!({ "path": path, "state": "absent" })),
+            };
             // Written beside it and moved into place, so a broken connection leaves the old keys.
             actions.push(Action::Upload { source: Source::Bytes(text.into_bytes()), path, mode: MODE });
             changes.push(Change {
@@ -213,6 +219,7 @@ impl Step for AuthorizedKey {
                 before: count(&lines),
                 after: count(&after),
                 actions,
+                undo,
                 ..Change::default()
             });
         } else if let Some((l, _)) = now.filter(|(l, _)| l.mode != MODE)
@@ -223,6 +230,7 @@ impl Step for AuthorizedKey {
                 before: format!("{:04o}", l.mode),
                 after: format!("{MODE:04o}"),
                 actions: vec![Action::Run(Command::new("chmod").arg(format!("{MODE:04o}")).arg(&path))],
+                undo: Undo::step("file", as_it_is(&path, None, l.mode)),
                 ..Change::default()
             });
         }

@@ -6,13 +6,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
-use super::{Action, Change, Effect, Input, Kind, Seen, Source, Step, StepError, parse_as};
+use super::sysargs::Pattern;
+use super::{Action, Change, Effect, Input, Kind, Seen, Source, Step, StepError, Undo, parse_as};
 use crate::esxi::{Command, HostFacts, Output};
+
+pub(super) mod lines;
 
 /// The kind, for the registry.
 pub const KIND: Kind = Kind {
     name: "file",
-    about: "A file has these contents and permissions, or is absent",
+    about: "A file has these contents and permissions, lacks or has certain lines, or is absent",
     example: "- file: {path: /etc/motd, content: \"managed by esxprep\\n\", mode: \"0644\"}\n",
     parse: parse_as::<File>,
     schema: <Spec as JsonSchema>::json_schema,
@@ -25,18 +28,26 @@ const STICKY: u32 = 0o1000;
 ///
 /// ESXi's root file system is in memory. What lasts: datastores, the boot banks, and files below /etc that carry
 /// the sticky bit (`T` in `ls -l`), which are saved into the boot bank. So below /etc the bit is added to the mode unless `persist:
-/// false`. A file anywhere else (/tmp, /var, /opt, /usr ...) is gone after a reboot.
+/// false`. A file anywhere else (/tmp, /var, /opt, /usr ...) is gone after a reboot. Earlier contents come back by undo
+/// where they were looked at: with `without_lines` and with empty `content`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// Absolute path on the host. Missing directories above it are made.
     pub path: String,
-    /// The whole contents.
-    #[serde(default)]
+    /// The whole contents (`contents` is the same).
+    #[serde(default, alias = "contents")]
     pub content: Option<String>,
     /// A file beside the playbook with the contents.
     #[serde(default)]
     pub from: Option<PathBuf>,
+    /// Lines that must not be there, as a regular expression: they are taken out, the rest stays as it is. A file that
+    /// is not there has none.
+    #[serde(default)]
+    pub without_lines: Option<Pattern>,
+    /// A line that must be there, as a regular expression. Judged only.
+    #[serde(default)]
+    pub contains: Option<Pattern>,
     /// Permissions in octal, quoted: `"0644"`. Default: as they are; `0644` for a new file.
     #[serde(default, deserialize_with = "mode")]
     #[schemars(with = "Option<String>")]
@@ -108,6 +119,19 @@ impl TryFrom<Spec> for File {
 
     fn try_from(spec: Spec) -> Result<Self, String> {
         check_path(&spec.path)?;
+        let lines = [spec.without_lines.is_some(), spec.contains.is_some()].into_iter().filter(|given| *given).count();
+        if lines > 0 {
+            if lines > 1
+                || spec.content.is_some()
+                || spec.from.is_some()
+                || spec.mode.is_some()
+                || spec.persist.is_some()
+                || spec.state == State::Absent
+            {
+                return Err("`without_lines` and `contains` each go with `path` alone".into());
+            }
+            return Ok(Self(spec));
+        }
         match (spec.state, &spec.content, &spec.from) {
             (State::Absent, None, None) if spec.mode.is_none() => {}
             (State::Absent, ..) => return Err("`state: absent` takes neither `content`, `from` nor `mode`".into()),
@@ -180,8 +204,14 @@ pub(super) fn look<'a>(seen: &Seen<'a>, command: &Command, path: &str) -> Result
 }
 
 impl File {
+    /// Whether its text is looked at, and not its digest alone.
+    fn by_text(&self) -> bool {
+        self.0.without_lines.is_some() || self.0.contains.is_some() || self.0.content.as_deref() == Some("")
+    }
+
     fn read(&self) -> Command {
-        Command::new("ls -ld").arg(&self.0.path).words("&& sha256sum").arg(&self.0.path)
+        let ls = Command::new("ls -ld").arg(&self.0.path);
+        if self.by_text() { ls.words("&& cat") } else { ls.words("&& sha256sum") }.arg(&self.0.path)
     }
 
     fn input(&self) -> Option<Input> {
@@ -207,8 +237,7 @@ impl File {
     /// What is to be in it: source and SHA-256.
     fn wanted(&self, seen: &Seen<'_>) -> Result<Option<(Source, String)>, StepError> {
         if let Some(text) = &self.0.content {
-            let digest: String = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-            return Ok(Some((Source::Bytes(text.clone().into_bytes()), digest)));
+            return Ok(Some((Source::Bytes(text.clone().into_bytes()), digest(text))));
         }
         let Some(input) = self.input() else { return Ok(None) };
         let shown = self.0.from.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
@@ -217,15 +246,22 @@ impl File {
     }
 }
 
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
 fn short(sha: &str) -> &str {
     sha.get(..12).unwrap_or(sha)
 }
 
 impl Step for File {
     fn summary(&self) -> String {
-        match self.0.state {
-            State::Present => format!("file {}", self.0.path),
-            State::Absent => format!("no file {}", self.0.path),
+        let path = &self.0.path;
+        match (self.0.state, &self.0.without_lines, &self.0.contains) {
+            (State::Absent, ..) => format!("no file {path}"),
+            (_, Some(pattern), _) => format!("file {path} without lines like {pattern}"),
+            (_, _, Some(pattern)) => format!("file {path} with a line like {pattern}"),
+            _ => format!("file {path}"),
         }
     }
 
@@ -250,13 +286,20 @@ impl Step for File {
                     after: "absent".into(),
                     actions: vec![Action::Run(Command::new("rm -f").arg(path))],
                     effect,
+                    // No undo: only its digest was read, not what was in it.
                     ..Change::default()
                 })
                 .into_iter()
                 .collect());
         }
+        if self.by_text()
+            && let Some(changes) = self.compare_text(now, effect.clone())?
+        {
+            return Ok(changes);
+        }
         let wanted = self.wanted(seen)?;
-        let sha_now = now.map(|(_, rest)| rest.split_whitespace().next().unwrap_or("").to_owned());
+        let printed = |rest: &str| rest.split_whitespace().next().unwrap_or("").to_owned();
+        let sha_now = now.map(|(_, rest)| if self.by_text() { digest(rest) } else { printed(rest) });
         let mode_now = now.map(|(l, _)| l.mode);
         if wanted.is_none() && now.is_none() {
             return Err(StepError::Refused(format!(
@@ -282,6 +325,9 @@ impl Step for File {
                 after: format!("sha256 {}, mode {mode:04o}", short(&sha)),
                 actions,
                 effect,
+                // Of a file that was there only the digest was read. Directories that were made stay.
+                undo: Undo::step("file", serde_json::json!({ "path": path, "state": "absent" }))
+                    .filter(|_| now.is_none()),
                 ..Change::default()
             });
         } else if let (Some(now), Some(mode)) = (mode_now, mode)
@@ -294,10 +340,16 @@ impl Step for File {
                 after: format!("{mode:04o}"),
                 actions: vec![Action::Run(Command::new("chmod").arg(format!("{mode:04o}")).arg(path))],
                 effect,
+                undo: Undo::step("file", lines::as_it_is(path, None, now)),
                 ..Change::default()
             });
         }
         Ok(changes)
+    }
+
+    /// Taking keys away may take esxprep's own.
+    fn ends_ssh(&self) -> bool {
+        self.0.path.starts_with("/etc/ssh/keys-") && (self.0.state == State::Absent || self.by_text())
     }
 
     fn register(&self, seen: &Seen<'_>, _ran: &[(Command, Output)]) -> serde_json::Value {

@@ -104,6 +104,16 @@ pub(crate) fn texts(changes: &[Change]) -> Vec<String> {
     out
 }
 
+/// What taking these changes back does on a host that is in the state after them: the undo steps in reverse order.
+pub(crate) fn undone(after: &Host, changes: &[Change]) -> Vec<String> {
+    let undo = |change: &Change| {
+        let undo = change.undo.clone().unwrap_or_else(|| panic!("nothing takes `{}` back", change.summary));
+        let kind = crate::steps::kind(&undo.kind).expect("a kind of this name");
+        texts(&after.compare(step(kind, undo.args).as_ref()).unwrap())
+    };
+    changes.iter().rev().flat_map(undo).collect()
+}
+
 /// A step from YAML-like JSON, as the playbook makes it.
 pub(crate) fn step(kind: &crate::steps::Kind, json: serde_json::Value) -> Box<dyn Step> {
     (kind.parse)(json).unwrap_or_else(|e| panic!("{e}"))

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Action, Artifact, Change, Effect, Input, Kind, Seen, Source, Step, StepError, Verdict, default_judge};
+use super::{
+    Action, Artifact, Change, Effect, Input, Kind, Seen, Source, Step, StepError, Undo, Verdict, default_judge,
+};
 use crate::esxi::bundle::Vib as Offered;
 use crate::esxi::software::{
     Acceptance, FaultKind, Installed, choose_place, compare_versions, fault, install_result, installed, pending,
@@ -200,6 +202,7 @@ impl Vib {
             after: "absent".into(),
             actions: if waits { Vec::new() } else { vec![Action::Run(command)] },
             effect: Effect { reboot: waits, maintenance: self.0.maintenance == Some(true), ..Effect::default() },
+            // No undo: the host does not keep the VIB's file.
             ..Change::default()
         }]
     }
@@ -255,6 +258,7 @@ impl Vib {
                 before: host.to_string(),
                 after: allowed.to_string(),
                 actions: vec![Action::Run(Command::esxcli("software acceptance set").opt("--level", allowed.as_str()))],
+                undo: Undo::step("acceptance", serde_json::json!({ "level": host.as_str() })),
                 ..Change::default()
             }));
         }
@@ -344,6 +348,12 @@ impl Vib {
         change.after = joined(&|w| w.offered.map_or_else(|| w.rule.text(), |o| o.version.clone()));
         let asks = wants.iter().filter_map(|w| w.offered).any(|o| o.maintenance_mode);
         change.effect.maintenance = s.maintenance.unwrap_or(asks);
+        // What was not there is taken away again. An earlier version does not come back: the host keeps no file of it.
+        if let [one] = wants
+            && !known
+        {
+            change.undo = Undo::step("vib", serde_json::json!({ "name": one.name, "state": "absent" }));
+        }
         Ok(change)
     }
 }

@@ -61,6 +61,23 @@ fn exclusive_and_absent() {
 }
 
 #[test]
+fn the_file_before_comes_back() {
+    let text = format!("{RSA}\n\n{ED25519}");
+    let c = run(serde_json::json!({"key": RSA, "exclusive": true}), "8.0", Some(&text)).unwrap();
+    let undo = c[0].undo.clone().unwrap();
+    assert_eq!((undo.kind.as_str(), &undo.args["content"], &undo.args["mode"]), ("file", &text.into(), &"1600".into()));
+    let step = (file::KIND.parse)(undo.args).unwrap();
+    let mut outputs = Outputs::default();
+    let digest = "0".repeat(64);
+    let host = HostFacts::example("8.0".parse().unwrap());
+    outputs.insert(&step.reads(&host)[0], Output::ok(format!("{}{digest}  x\n", recorded(LS))));
+    let back = step.compare(&Seen { host: &host, outputs: &outputs, artifacts: &Artifacts::default() }).unwrap();
+    assert_eq!(uploaded(&back), format!("{RSA}\n\n{ED25519}"));
+    let c = run(serde_json::json!({"key": ECDSA}), "8.0", None).unwrap();
+    assert_eq!(c[0].undo.as_ref().unwrap().args["state"], "absent");
+}
+
+#[test]
 fn ed25519_is_refused_where_fips_mode_refuses_it() {
     let json = serde_json::json!({"key": ED25519});
     for version in ["7.0.3", "8.0", "8.0.3", "9.0"] {

@@ -98,6 +98,13 @@ fn an_update_is_uploaded_installed_and_cleaned_up() {
     );
     assert_eq!((changes[0].before.as_str(), changes[0].after.as_str()), ("1.12.3.0-1OEM.700.1.0.15843807", "1.13.0-1"));
     assert_eq!(changes[0].cleanup[0].text(), "rm -f /tmp/esxprep-abababababab-my_driver.vib");
+    // The version before would need its file.
+    assert!(changes[0].undo.is_none());
+    let new = Host::new(&recorded(LIST_7)).file("n.vib", 1000, &[TestVib::new("new", "1-1").level("partner")]);
+    let undo = new.compare(&*step(serde_json::json!({"from": "n.vib"}))).unwrap()[0].undo.clone().unwrap();
+    assert_eq!(undo, Undo::step("vib", serde_json::json!({"name": "new", "state": "absent"})).unwrap());
+    let there = Host::new(&recorded(LIST_7).replace("ixgben ", "new    "));
+    assert_eq!(texts(&there.compare(&*step(undo.args)).unwrap()[0]), ["esxcli software vib remove -n new"]);
 }
 
 #[test]
@@ -153,6 +160,7 @@ fn a_level_below_the_hosts_is_found_before_the_upload() {
         host.compare(&*step(serde_json::json!({"from": "c.vib", "acceptance": "CommunitySupported"}))).unwrap();
     assert_eq!(texts(&changes[0]), ["esxcli software acceptance set --level=CommunitySupported"]);
     assert_eq!(changes.len(), 2);
+    assert_eq!(changes[0].undo, Undo::step("acceptance", serde_json::json!({"level": "PartnerSupported"})));
 }
 
 #[test]
