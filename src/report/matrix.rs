@@ -92,10 +92,7 @@ impl Matrix {
         let mut there: Vec<Outcome> = Outcome::ALL.into_iter().filter(|o| tally.get(*o) > 0).collect();
         // What needs attention first.
         there.sort_unstable();
-        let counts = there
-            .into_iter()
-            .map(|o| Count { class: class(o), word: o.word(), n: tally.get(o) })
-            .collect();
+        let counts = there.into_iter().map(|o| Count { class: class(o), word: o.word(), n: tally.get(o) }).collect();
         Some(Self {
             baseline: known.values().map(|b| b.title.clone()).find(|t| !t.is_empty()),
             counts,
