@@ -77,10 +77,15 @@ impl Shown<'_> {
         self.facts.and_then(|f| f.severity)
     }
 
-    /// What was found, what is wanted, what to do: one or more lines.
+    /// What was found, what is wanted, what to do: one or more lines. The waiver is said apart from it.
     pub fn found(&self) -> String {
-        let details: Vec<_> = self.event.details.iter().filter(|d| !d.is_empty()).map(|d| block(d)).collect();
-        details.join("\n")
+        let waived = self.event.waiver.as_ref().map(|w| format!("waived until {}: {}", w.until, w.reason));
+        let waived = waived.as_deref().unwrap_or_default();
+        let details = self.event.details.iter().map(|detail| {
+            let rest = detail.strip_suffix(waived).unwrap_or(detail);
+            if rest.len() < detail.len() { rest.strip_suffix("; ").unwrap_or(rest) } else { rest }
+        });
+        details.filter(|d| !d.is_empty()).map(block).collect::<Vec<_>>().join("\n")
     }
 
     /// What is to be said of its waiver, in one sentence.

@@ -99,7 +99,9 @@ fn failures(run: &Collected, lines: &Lines) -> String {
     let first = |text: &str| block(text).lines().next().unwrap_or_default().to_owned();
     let mut out = String::new();
     for (name, record) in &run.hosts {
-        for (_, step) in record.steps.iter().filter(|(_, s)| s.status == Status::Failed) {
+        // What the list of controls says is not said again.
+        let said = |s: &StepEvent| s.id.as_ref().is_some_and(|id| record.controls.iter().any(|c| c.id == *id));
+        for (_, step) in record.steps.iter().filter(|(_, s)| s.status == Status::Failed && !said(s)) {
             let why = step.error.as_deref().map(|e| format!(": {}", first(e))).unwrap_or_default();
             let (kind, step_name) = (one_line(&step.kind), one_line(&step.name));
             let _ = writeln!(out, "  {}  step {}, {kind}, {step_name}{why}", one_line(name), step.step);
