@@ -21,6 +21,7 @@ pub mod reference;
 pub mod run;
 pub mod service;
 pub mod setting;
+pub mod sshd;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
@@ -35,11 +36,12 @@ pub mod vswitch;
 pub use step::*;
 
 /// Every kind of step, in the order of the documentation.
-static KINDS: [Kind; 24] = [
+static KINDS: [Kind; 25] = [
     vib::KIND,
     acceptance::KIND,
     module::KIND,
     setting::KIND,
+    sshd::KIND,
     vmknic::KIND,
     vmotion::KIND,
     vmknic_tags::KIND,
