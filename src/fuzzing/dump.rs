@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::esxi::line_is_inside;
-use super::{said, text};
+use super::{fields, said, size, text};
 use crate::esxi::vimdump::{self, Value};
+use crate::steps::setting::in_dump;
 
 pub(super) const SEEDS: &[&str] = &[
     "Listsummary:\n\n(vim.host.Summary) {\n   host = 'vim.HostSystem:ha-host',\n   hardware = (vim.host.Summary.HardwareSummary) {\n      otherIdentifyingInfo = (vim.host.SystemIdentificationInfo) [\n         (vim.host.SystemIdentificationInfo) {\n            identifierValue = \"\",\n         }\n      ],\n      memorySize = 8589328384\n   },\n   runtime = (vim.host.RuntimeInfo) {\n      inMaintenanceMode = false,\n      bootTime = \"2026-11-22T08:00:00.123456Z\",\n      affinity = (vim.vm.AffinityInfo) null,\n   },\n   config = <unset>,\n   load = 0.25,\n}\n",
@@ -34,6 +35,25 @@ pub(super) fn vimdump(bytes: &[u8]) -> usize {
         Err(error) => line_is_inside(error, &text),
     }
     said(&dump)
+}
+
+pub(super) const SETTINGS: &[&str] = &[
+    "DCUI.Access\x00(vim.option.OptionValue) [\n   (vim.option.OptionValue) {\n      key = \"Config.Etc.issue\", \n      value = \"say \\\"hi\\\"\nand go\n\"\n   }, \n   (vim.option.OptionValue) {\n      dynamicType = <unset>, \n      key = \"DCUI.Access\", \n      value = \"root\", \n   }\n]\n",
+    "Security.AccountLockFailures\x00(vim.option.OptionValue) [\n   (vim.option.OptionValue) {\n      key = \"Security.AccountLockFailures\", \n      value = 5\n   }\n]\n",
+];
+
+/// A dump of hostd's settings: the key asked for, and the dump. A value comes from the item of just that key.
+pub(super) fn settings(bytes: &[u8]) -> usize {
+    let [key, dump] = fields(bytes);
+    let found = in_dump(&dump, &key);
+    if let Some(value) = &found {
+        assert!(value.text().len() <= dump.len() && dump.contains("key"));
+        let read = vimdump::parse(&dump);
+        let all = read.iter().flat_map(|all| all.items());
+        let keys = all.filter(|item| item.get("key").and_then(Value::as_str) == Some(&*key)).count();
+        assert!(keys > 0, "{key:?} is not in {dump:?}");
+    }
+    size(&found)
 }
 
 /// Whether it can be printed without ambiguity: where a quoted text ends is told by what may follow it, so names must

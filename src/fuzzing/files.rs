@@ -2,15 +2,20 @@
 
 use std::io::{Cursor, Write};
 
-use super::{said, size, text};
+use super::{fields, said, size, text};
 use crate::esxi::bundle::{self, Software};
 use crate::inventory::{Inventory, Surroundings};
 use crate::playbook::yaml::{Node, NodeValue, parse_bytes};
+use crate::steps::sshd::config::{self, Set};
 use crate::transport::hostkeys::{Policy, check_pin, fingerprint};
 use crate::transport::target::HostKeyCheck;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBfK0dUmS1oMDsZQJyXz8N2gr3QSDN2zLoGSqpLHRfVX";
 
+pub(super) const SSHD_CONFIGS: &[&str] = &[
+    "Banner\x00/etc/issue\x00# c\n\tbanner = \"/etc/my issue\" # x\r\nAcceptEnv\nInclude /x\nBanner no\nMatch User a\n Banner y",
+    "AcceptEnv\x00LANG LC_*\x00acceptenv A B\nx y\nACCEPTENV=C\nMatch all\nAcceptEnv D\n",
+];
 pub(super) const KNOWN_HOSTS: &[&str] = &[
     "esx1.lab ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBfK0dUmS1oMDsZQJyXz8N2gr3QSDN2zLoGSqpLHRfVX comment\n",
     "# a comment\n\n@revoked * ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBfK0dUmS1oMDsZQJyXz8N2gr3QSDN2zLoGSqpLHRfVX\n@cert-authority *.lab ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBfK0dUmS1oMDsZQJyXz8N2gr3QSDN2zLoGSqpLHRfVX\n",
@@ -208,4 +213,29 @@ pub(super) fn fixture(bytes: &[u8]) -> usize {
         }
         Err(error) => error.to_string().len(),
     }
+}
+
+/// sshd_config: keyword, value and the file, parted by NUL. Set, it is set, and only its own lines differ.
+pub(super) fn sshd_config(bytes: &[u8]) -> usize {
+    let [key, value, file] = fields(bytes);
+    let word = !key.is_empty() && key.len() < 64 && key.chars().all(|c| c.is_ascii_alphanumeric());
+    let key = if word && !["match", "include"].iter().any(|k| key.eq_ignore_ascii_case(k)) { &*key } else { "Banner" };
+    let value = if config::is_value(&value) { &*value } else { "no" };
+    // As found in the field: the whole input may be a file.
+    let all = String::from_utf8_lossy(bytes);
+    let mut said = 0;
+    for file in [&*file, &*all] {
+        let new = config::edited(file, key, Some(value));
+        match config::set_in(&new, key) {
+            Set::To(found) => assert_eq!(found, config::normal(value), "{file:?} became {new:?}"),
+            Set::Unsure => assert!(config::adds_up(key)),
+            Set::Absent => panic!("{key} is not set in {new:?}"),
+        }
+        assert_eq!(config::edited(&new, key, Some(value)), new);
+        let without = config::edited(file, key, None);
+        assert!(!config::has(&without, key) && without.len() <= file.len());
+        assert!(new.len() <= file.len() + key.len() + value.len() + 3);
+        said += new.len() + without.len() + size(&config::effective(file, key));
+    }
+    said
 }

@@ -107,6 +107,13 @@ pub static TARGETS: &[Target] = &[
     Target { name: "known_hosts", seeds: &[Seed::Texts(files::KNOWN_HOSTS)], rounds: 1500, run: files::known_hosts },
     Target { name: "key_file", seeds: &[Seed::Texts(files::KEY_FILES)], rounds: 4000, run: files::key_file },
     Target { name: "ssh_config", seeds: &[Seed::Texts(files::SSH_CONFIGS)], rounds: 1000, run: files::ssh_config },
+    Target {
+        name: "sshd_config",
+        seeds: &[Seed::Recorded(&["sshd-config"]), Seed::Texts(files::SSHD_CONFIGS)],
+        rounds: 2000,
+        run: files::sshd_config,
+    },
+    Target { name: "settings_dump", seeds: &[Seed::Texts(dump::SETTINGS)], rounds: 2000, run: dump::settings },
     Target { name: "inventory", seeds: &[Seed::Texts(files::INVENTORIES)], rounds: 900, run: files::inventory },
     Target { name: "host_list", seeds: &[Seed::Texts(files::HOST_LISTS)], rounds: 400, run: files::host_list },
     Target {

@@ -42,6 +42,7 @@ pub mod service;
 pub mod setting;
 pub mod signed_modules;
 pub mod snmp;
+pub mod sshd;
 pub mod step;
 pub mod sysargs;
 pub mod syslog;
@@ -65,6 +66,7 @@ static KINDS: &[Kind] = &[
     acceptance::KIND,
     module::KIND,
     setting::KIND,
+    sshd::KIND,
     vmknic::KIND,
     vmotion::KIND,
     vmknic_tags::KIND,

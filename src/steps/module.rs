@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Change, Effect, Kind, Seen, Step, StepError, parse_as};
+use super::{Action, Change, Effect, Kind, Seen, Step, StepError, Undo, parse_as};
 use crate::esxi::forms::Record;
 use crate::esxi::{Command, HostFacts, Output};
 
@@ -184,6 +184,7 @@ impl Module {
                 after: word(wanted).into(),
                 actions: vec![Action::Run(set)],
                 effect: Effect { reboot, ..Effect::default() },
+                undo: self.undo(serde_json::json!({"enabled": now}), seen.host.version),
                 ..Change::default()
             }));
         }
@@ -238,11 +239,24 @@ impl Module {
             after: shown(text(&target)),
             actions: vec![Action::Run(set)],
             effect: Effect { reboot: true, ..Effect::default() },
+            // As one text: their order stays.
+            undo: self.undo(serde_json::json!({"parameters": text(&now), "replace": true}), seen.host.version),
             ..Change::default()
         }))
     }
 
-    fn compare_loaded(&self, row: &Record) -> Option<Change> {
+    /// The step that takes a change of this module back.
+    fn undo(&self, mut args: serde_json::Value, version: crate::esxi::Version) -> Option<Undo> {
+        let map = args.as_object_mut()?;
+        map.insert("name".to_owned(), self.spec.name.clone().into());
+        // The host ran without this driver before.
+        if map.get("enabled") == Some(&false.into()) && boot_disk::irreplaceable(&self.spec.name, version).is_some() {
+            map.insert("i_know_this_may_lose_the_boot_disk".to_owned(), true.into());
+        }
+        Undo::step(KIND.name, args)
+    }
+
+    fn compare_loaded(&self, seen: &Seen<'_>, row: &Record) -> Option<Change> {
         let wanted = self.spec.loaded?;
         let now = yes(row, "Is Loaded").unwrap_or(false);
         let word = |b: bool| if b { "loaded" } else { "not loaded" };
@@ -257,6 +271,11 @@ impl Module {
             after: word(wanted).into(),
             actions: vec![Action::Run(command)],
             effect: Effect { transient: true, ..Effect::default() },
+            // What is taken back first is the last change: a disabled module could not be loaded.
+            undo: match yes(row, "Is Enabled") {
+                Some(true) if now => self.undo(serde_json::json!({"loaded": now, "enabled": true}), seen.host.version),
+                _ => self.undo(serde_json::json!({"loaded": now}), seen.host.version),
+            },
             ..Change::default()
         })
     }
@@ -306,7 +325,7 @@ impl Step for Module {
         let mut changes = Vec::new();
         changes.extend(self.compare_enabled(seen, row)?);
         changes.extend(self.compare_parameters(seen)?);
-        changes.extend(self.compare_loaded(row));
+        changes.extend(self.compare_loaded(seen, row));
         Ok(changes)
     }
 

@@ -119,6 +119,13 @@ pub(crate) fn step(kind: &crate::steps::Kind, json: serde_json::Value) -> Box<dy
     (kind.parse)(json).unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// What the step that takes a change back finds on a host: the host is in the state that the change made.
+pub(crate) fn undone(change: &Change, host: &Host) -> Vec<Change> {
+    let undo = change.undo.as_ref().expect("the change has no undo");
+    let kind = crate::steps::kind(&undo.kind).expect("no such kind");
+    host.compare(step(kind, undo.args.clone()).as_ref()).unwrap()
+}
+
 /// The message and path of a refused argument.
 pub(crate) fn bad(kind: &crate::steps::Kind, json: serde_json::Value) -> String {
     (kind.parse)(json).err().map(|e| e.to_string()).expect("these arguments should be refused")

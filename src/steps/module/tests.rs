@@ -118,3 +118,58 @@ fn nonsense_is_refused() {
         assert!((KIND.parse)(json.clone()).is_err(), "{json}");
     }
 }
+
+/// What the step that takes a change back does on a host that lists this.
+fn back(change: &Change, version: &str, list: &str, parameters: &str) -> Vec<Change> {
+    let undo = change.undo.as_ref().unwrap();
+    assert_eq!(undo.kind, KIND.name);
+    run(undo.args.clone(), version, list, parameters).unwrap()
+}
+
+#[test]
+fn every_change_is_taken_back() {
+    let on = modules(&[("vmw_ahci", true, true)]);
+    let off = modules(&[("vmw_ahci", true, false)]);
+    let change = run(serde_json::json!({"name": "vmw_ahci", "enabled": false}), "6.5", &on, "").unwrap().remove(0);
+    let undone = back(&change, "6.5", &off, "");
+    assert_eq!(action(&undone[0]), "esxcli system module set -m vmw_ahci -e true");
+    // Nothing rebooted yet: it is still loaded.
+    assert!(!undone[0].effect.reboot);
+    assert!(back(&change, "6.5", &modules(&[("vmw_ahci", false, false)]), "")[0].effect.reboot);
+    // Where the driver cannot be done without, it was done without.
+    let without = modules(&[("vmw_ahci", false, false)]);
+    let change = run(serde_json::json!({"name": "vmw_ahci", "enabled": true}), "8.0", &without, "").unwrap().remove(0);
+    let undone = back(&change, "8.0", &on, "");
+    assert_eq!(action(&undone[0]), "esxcli system module set -m vmw_ahci -e false");
+
+    // Disabled and unloaded: taken back from the end, loading comes first and needs it enabled.
+    let json = serde_json::json!({"name": "x", "enabled": false, "loaded": false});
+    let changes = run(json, "6.5", &modules(&[("x", true, true)]), "").unwrap();
+    let undone = back(&changes[1], "6.5", &modules(&[("x", false, false)]), "");
+    assert_eq!(
+        undone.iter().map(action).collect::<Vec<_>>(),
+        ["esxcli system module set -m x -e true", "esxcli system module load -m x"]
+    );
+    assert!(!undone[0].effect.reboot);
+    assert!(back(&changes[0], "6.5", &modules(&[("x", true, true)]), "").is_empty());
+    let load =
+        run(serde_json::json!({"name": "x", "loaded": true}), "6.5", &modules(&[("x", false, true)]), "").unwrap();
+    assert_eq!(action(&back(&load[0], "6.5", &modules(&[("x", true, true)]), "")[0]), "vmkload_mod -u x");
+}
+
+#[test]
+fn parameters_go_back_in_their_order_and_to_none_at_all() {
+    let rows = |lro: &str, int: &str| {
+        let row = |name: &str, value: &str| format!("{name:<21}  {:<12}  {value:<5}  what it is\n", "int");
+        let head = "Name                   Type          Value  Description\n---------------------  ------------  -----  -----------\n";
+        format!("{head}{}{}", row("LRO", lro), row("IntMode", int))
+    };
+    let list = modules(&[("ixgbe", true, true)]);
+    for (lro, int, text) in [("0", "0", "'LRO=0 IntMode=0'"), ("", "", "''"), ("", "2,2", "IntMode=2,2")] {
+        let json = serde_json::json!({"name": "ixgbe", "parameters": {"IntMode": 7, "LRO": 1}});
+        let change = run(json, "6.0", &list, &rows(lro, int)).unwrap().remove(0);
+        let undone = back(&change, "6.0", &list, &rows("1", "7"));
+        assert_eq!(action(&undone[0]), format!("esxcli system module parameters set -m ixgbe -p {text}"));
+        assert!(undone[0].effect.reboot && back(&change, "6.0", &list, &rows(lro, int)).is_empty());
+    }
+}

@@ -19,23 +19,22 @@ pub fn dump() -> Command {
     Command::new("vim-cmd hostsvc/advopt/settings")
 }
 
-/// The value of a key in a dump of settings; `None`: there is no such key, or no dump.
+/// The value of a key in a dump of settings; `None`: it is not there, or this is no dump.
 pub(crate) fn in_dump(text: &str, key: &str) -> Option<Value> {
     let all = vimdump::parse(text).ok()?;
-    let one = all.items().iter().find(|item| item.get("key").and_then(Value::as_str) == Some(key))?;
-    one.get("value").cloned()
+    value_of(&all, key).cloned()
+}
+
+fn value_of<'a>(all: &'a Value, key: &str) -> Option<&'a Value> {
+    let item = all.items().iter().find(|item| item.get("key").and_then(Value::as_str) == Some(key))?;
+    item.get("value")
 }
 
 /// Those of the keys that the dump does not have; all of them when it was refused or cannot be read.
 pub fn not_in_dump<'k>(keys: &[&'k Key], seen: &Seen<'_>) -> Vec<&'k Key> {
     let Ok(output) = seen.raw(&dump()) else { return Vec::new() };
     let all = vimdump::parse(&output.stdout).ok().filter(|_| failure(output).is_none());
-    let has = |key: &Key| {
-        all.iter().flat_map(|all| all.items()).any(|item| {
-            item.get("key").and_then(Value::as_str) == Some(key.dotted.as_str()) && item.get("value").is_some()
-        })
-    };
-    keys.iter().filter(|key| !has(key)).copied().collect()
+    keys.iter().filter(|key| all.as_ref().and_then(|all| value_of(all, &key.dotted)).is_none()).copied().collect()
 }
 
 /// The value now: out of the dump if there is one and it has it, else by name.

@@ -11,6 +11,7 @@ mod vmkernel;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use hostd::in_dump;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::esxi::{Version, recorded};
-use crate::steps::testing::{Host, texts};
+use crate::steps::testing::{Host, texts, undone};
 
 fn step(json: serde_json::Value) -> Setting {
     serde_json::from_value(json).unwrap()
@@ -111,7 +111,11 @@ fn a_missing_setting_names_the_release_and_what_is_alike() {
     let said = compare(&step(misspelt), &[(ADVANCED, &advanced_60())]).unwrap_err().to_string();
     assert!(said.contains("6.5.0") && said.contains("Nearest: Net.UseHwTSO.") && said.contains("missing_ok"), "{said}");
     let ok = step(json!({"key": "Net.UseHwTS0", "value": 1, "missing_ok": true}));
-    assert!(compare(&ok, &[(ADVANCED, &advanced_60())]).unwrap().is_empty());
+    let said = compare(&ok, &[(ADVANCED, &advanced_60())]).unwrap_err();
+    assert!(matches!(said, StepError::NotApplicable(_)) && said.to_string().contains("6.5.0"), "{said}");
+    // One that is there is enough to judge the step.
+    let half = step(json!({"values": {"Net.UseHwTS0": 1, "Net.UseHwTSO": 0}, "missing_ok": true}));
+    assert!(compare(&half, &[(ADVANCED, &advanced_60())]).unwrap().is_empty());
     let kernel = step(json!({"key": "VMkernel.Boot.iovDisableIRR", "value": true}));
     assert!(compare(&kernel, &[(KERNEL, &kernel_55())]).unwrap_err().to_string().contains("iovDisableIR."));
 }
@@ -208,12 +212,186 @@ fn an_unknown_hostd_key_is_missing_but_a_broken_hostd_is_an_error() {
         let view = Command::raw("vim-cmd hostsvc/advopt/view Security.Nothing");
         Host::with(Version::new(8, 0), &[]).ends(&view, output).compare(&step)
     };
-    assert!(run("(vim.fault.InvalidName) {\n   name = \"Security.Nothing\"\n}\n", 1).unwrap().is_empty());
+    let missing = run("(vim.fault.InvalidName) {\n   name = \"Security.Nothing\"\n}\n", 1).unwrap_err();
+    assert!(matches!(missing, StepError::NotApplicable(_)), "{missing}");
     assert!(run("Connect to localhost failed: Connection failure\n", 1).is_err());
     let fault = Output::ok("(vmodl.fault.InvalidArgument) {\n   invalidProperty = \"value\"\n}\n");
     let update = Command::new("vim-cmd hostsvc/advopt/update X int 1");
     let said = step(json!({"key": "Security.X", "value": 1})).judge(&update, &fault).unwrap_err().to_string();
     assert!(said.contains("type: long") && said.contains("InvalidArgument"), "{said}");
+}
+
+#[test]
+fn a_key_of_hostd_asked_in_the_vmkernel_is_a_mistake_with_a_way_out() {
+    for missing_ok in [false, true] {
+        let json =
+            json!({"key": "/Security/PasswordHistory", "world": "vmkernel", "value": 5, "missing_ok": missing_ok});
+        let said = compare(&step(json), &[(ADVANCED, &advanced_60())]).unwrap_err();
+        assert!(matches!(said, StepError::Refused(_)), "{said}");
+        assert!(said.to_string().contains("Leave `world` out") && said.to_string().contains("advopt"), "{said}");
+    }
+}
+
+#[test]
+fn what_passes_is_no_difference_and_without_a_value_a_finding() {
+    let read = "vim-cmd hostsvc/advopt/view Security.PasswordHistory";
+    let run = |json: serde_json::Value, now: &str| {
+        compare(&step(json), &[(read, &view("Security.PasswordHistory", now))]).unwrap()
+    };
+    let least = json!({"key": "Security.PasswordHistory", "value": 5, "accept": {"min": 5}});
+    assert!(run(least.clone(), "24").is_empty() && run(least.clone(), "5").is_empty());
+    assert!(texts(&run(least, "0"))[0].ends_with("Security.PasswordHistory int 5"));
+    for nothing in [json!(null), json!(""), json!(" ")] {
+        let judged = json!({"key": "Security.PasswordHistory", "value": nothing, "accept": {"min": 5}});
+        assert!(run(judged.clone(), "6").is_empty());
+        let found = run(judged, "0").remove(0);
+        assert!(found.actions.is_empty() && found.undo.is_none() && found.by_hand.unwrap().contains("value"));
+        assert_eq!((found.before.as_str(), found.after.as_str()), ("0", "at least 5"));
+    }
+    let text = option("/UserVars/ESXiVPsDisabledProtocols", "string", "0", "tlsv1.1,sslv3,tlsv1", "");
+    let set = json!({"key": "UserVars.ESXiVPsDisabledProtocols", "value": "sslv3,tlsv1,tlsv1.1",
+        "accept": {"set_of": ["sslv3", "tlsv1", "tlsv1.1"]}});
+    assert!(compare(&step(set), &[(ADVANCED, &text)]).unwrap().is_empty());
+    let number = json!({"key": "Net.X", "accept": {"none_of": [0]}});
+    let off = option("/Net/X", "integer", "0", "", "");
+    assert!(compare(&step(number.clone()), &[(ADVANCED, &off)]).unwrap()[0].by_hand.is_some());
+    assert!(compare(&step(number), &[(ADVANCED, &option("/Net/X", "integer", "7", "", ""))]).unwrap().is_empty());
+    let boot = json!({"key": "VMkernel.Boot.iovDisableIR", "accept": {"any_of": [true]}});
+    assert!(compare(&step(boot), &[(KERNEL, &kernel_55())]).unwrap().is_empty());
+    assert!(error(json!({"key": "Net.X", "accept": {}})).contains("empty"));
+    assert!(error(json!({"values": {"Net.X": 1}, "accept": {"min": 1}})).contains("one `key`"));
+}
+
+#[test]
+fn hostd_tells_texts_apart_exactly_and_truth_in_any_case() {
+    let run = |key: &str, value: serde_json::Value, now: &str| {
+        let read = format!("vim-cmd hostsvc/advopt/view {key}");
+        compare(&step(json!({"key": key, "value": value})), &[(&read, &view(key, now))]).unwrap().len()
+    };
+    assert_eq!(run("DCUI.Access", json!("root"), "\"Root\""), 1);
+    assert_eq!(run("DCUI.Access", json!("root"), "\"root,admin\""), 1);
+    assert_eq!(run("Config.HostAgent.plugins.solo.enableMob", json!("FALSE"), "false"), 0);
+    assert_eq!(run("Config.Etc.issue", json!("a\nb\n"), "\"a\nb\""), 0);
+    assert_eq!(run("Config.Etc.issue", json!("a\nb"), "\"a\n b\""), 1);
+}
+
+/// After a change, the step that takes it back has these actions on a host that prints `after`.
+fn takes_back(first: &[Change], read: &str, after: &str) -> Vec<String> {
+    let host = Host::with(Version::new(6, 5), &[(read, after)]);
+    first.iter().flat_map(|change| texts(&undone(change, &host))).collect()
+}
+
+#[test]
+fn the_vmkernels_values_go_back_to_what_they_were() {
+    let tso = step(json!({"key": "Net.UseHwTSO", "value": 1, "reboot": false}));
+    let changes = compare(&tso, &[(ADVANCED, &advanced_60())]).unwrap();
+    // 0 is no default here; 1 is, and is given as a value all the same.
+    let after = advanced_60().replace("   Int Value: 0", "   Int Value: 1");
+    assert_eq!(takes_back(&changes, ADVANCED, &after), ["esxcli system settings advanced set -o /Net/UseHwTSO -i 0"]);
+    let zero = compare(&step(json!({"key": "Net.UseHwTSO", "value": 0})), &[(ADVANCED, &after)]).unwrap();
+    assert_eq!(
+        takes_back(&zero, ADVANCED, &advanced_60()),
+        ["esxcli system settings advanced set -o /Net/UseHwTSO -i 1"]
+    );
+    assert_eq!(changes[0].undo.as_ref().unwrap().args, json!({"key": "Net.UseHwTSO", "value": 0, "reboot": false}));
+    for before in ["", "sslv3", "-x y", "true", "5"] {
+        let text = |now: &str| option("/UserVars/ESXiVPsDisabledProtocols", "string", "0", now, "");
+        let all = step(json!({"key": "UserVars.ESXiVPsDisabledProtocols", "value": "sslv3,tlsv1"}));
+        let changes = compare(&all, &[(ADVANCED, &text(before))]).unwrap();
+        let host = Host::with(Version::new(6, 5), &[(ADVANCED, &text("sslv3,tlsv1"))]);
+        let back = undone(&changes[0], &host);
+        assert_eq!(back[0].after, if before == "5" { "5".into() } else { format!("{before:?}") });
+        assert!(back[0].effect.reboot);
+        // Run again, there is nothing left to do.
+        let back = Host::with(Version::new(6, 5), &[(ADVANCED, &text(before))]);
+        assert!(undone(&changes[0], &back).is_empty());
+    }
+    // A value out of the limits cannot be given, but asked for if it is the default.
+    let odd = option("/Net/X", "integer", "90000", "", "").replace("Default Int Value: 0", "Default Int Value: 90000");
+    let changes = compare(&step(json!({"key": "Net.X", "value": 1})), &[(ADVANCED, &odd)]).unwrap();
+    assert_eq!(changes[0].undo.as_ref().unwrap().args, json!({"key": "Net.X", "default": true}));
+}
+
+#[test]
+fn a_boot_option_goes_back_with_its_reboot_if_it_needs_one() {
+    let off = step(json!({"key": "iovDisableIR", "world": "kernel", "value": false}));
+    let changes = compare(&off, &[(KERNEL, &kernel_55())]).unwrap();
+    let booted = kernel_55().replace("true        TRUE ", "FALSE       FALSE");
+    let host = Host::with(Version::new(6, 5), &[(KERNEL, &booted)]);
+    let back = undone(&changes[0], &host);
+    assert_eq!(texts(&back), ["esxcli system settings kernel set -s iovDisableIR -v TRUE"]);
+    assert!(back[0].effect.reboot);
+    // Before the reboot, the old value still runs.
+    let waiting = kernel_55().replace("true        TRUE ", "FALSE       TRUE ");
+    let back = undone(&changes[0], &Host::with(Version::new(6, 5), &[(KERNEL, &waiting)]));
+    assert_eq!((texts(&back).len(), back[0].effect.reboot), (1, false));
+    // What only waits was made by somebody else.
+    assert!(compare(&off, &[(KERNEL, &waiting)]).unwrap()[0].undo.is_none());
+}
+
+#[test]
+fn hostds_values_go_back_to_what_they_were() {
+    let run = |key: &str, value: serde_json::Value, before: &str, after: &str| {
+        let read = format!("vim-cmd hostsvc/advopt/view {key}");
+        let changes = compare(&step(json!({"key": key, "value": value})), &[(&read, &view(key, before))]).unwrap();
+        takes_back(&changes, &read, &view(key, after))
+    };
+    let update = |rest: &str| vec![format!("vim-cmd hostsvc/advopt/update {rest}")];
+    let key = "Security.AccountLockFailures";
+    assert_eq!(run(key, json!(3), "5", "3"), update(&format!("{key} int 5")));
+    let mob = "Config.HostAgent.plugins.solo.enableMob";
+    assert_eq!(run(mob, json!(false), "true", "false"), update(&format!("{mob} bool true")));
+    assert_eq!(run("Config.Etc.motd", json!("x"), "\"\"", "\"x\""), update("Config.Etc.motd string ''"));
+    assert_eq!(run("Config.Etc.motd", json!("x"), "<unset>", "\"x\""), update("Config.Etc.motd string ''"));
+    assert_eq!(
+        run("Config.Etc.issue", json!("short"), "\"one\n{{ two }} \\\"3\\\"\n\"", "\"short\""),
+        update("Config.Etc.issue string 'one\n{{ two }} \"3\"\n'")
+    );
+    let long = json!({"key": key, "value": 3, "type": "long", "world": "hostd", "bulk": true});
+    let dump = view(key, "5");
+    let changes = compare(&step(long), &[("vim-cmd hostsvc/advopt/settings", &dump)]).unwrap();
+    let args = &changes[0].undo.as_ref().unwrap().args;
+    assert_eq!(*args, json!({"key": key, "value": 5, "type": "long", "world": "hostd", "bulk": true}));
+}
+
+#[test]
+fn one_dump_answers_for_all_keys_and_what_it_lacks_is_asked_by_name() {
+    let dump = "(vim.option.OptionValue) [\n   (vim.option.OptionValue) {\n      key = \"Config.Etc.issue\", \n      value = \"\"\n   }, \n   (vim.option.OptionValue) {\n      key = \"DCUI.Access\", \n      value = \"root\"\n   }\n]\n";
+    let read = "vim-cmd hostsvc/advopt/settings";
+    let dcui = step(json!({"key": "DCUI.Access", "value": "root", "bulk": true}));
+    assert_eq!(
+        dcui.reads(&HostFacts::example(Version::new(8, 0))).iter().map(Command::text).collect::<Vec<_>>(),
+        [read]
+    );
+    let more = |step: &Setting, host: &Host| {
+        let seen = Seen { host: &host.facts, outputs: &host.outputs, artifacts: &crate::steps::Artifacts::default() };
+        step.more_reads(&seen).iter().map(|c| c.text().to_owned()).collect::<Vec<_>>()
+    };
+    let host = Host::with(Version::new(8, 0), &[(read, dump)]);
+    assert!(more(&dcui, &host).is_empty() && host.compare(&dcui).unwrap().is_empty());
+    let lock = step(json!({"values": {"Security.AccountLockFailures": 3, "DCUI.Access": "root"}, "bulk": true}));
+    let by_name = "vim-cmd hostsvc/advopt/view Security.AccountLockFailures";
+    assert_eq!(more(&lock, &host), [by_name]);
+    let host = host.says(&Command::raw(by_name), view("Security.AccountLockFailures", "5"));
+    assert!(more(&lock, &host).iter().all(|c| c == by_name));
+    assert!(texts(&host.compare(&lock).unwrap())[0].ends_with("Security.AccountLockFailures int 3"));
+    // No dump: refused, or of a form that nobody knows.
+    for output in [
+        Output { stdout: "Invalid command 'hostsvc/advopt/settings'\n".into(), code: 1, ..Output::default() },
+        Output::ok("(vim.option.OptionValue) [\n   (vim.option.OptionValue) {\n      key = \"DCUI.Acc"),
+        Output::ok(""),
+    ] {
+        let view_dcui = Command::new("vim-cmd hostsvc/advopt/view DCUI.Access");
+        let host = Host::with(Version::new(8, 0), &[]).ends(&Command::raw(read), output);
+        assert_eq!(more(&dcui, &host), [view_dcui.text()]);
+        assert!(host.says(&view_dcui, view("DCUI.Access", "\"root\"")).compare(&dcui).unwrap().is_empty());
+    }
+    // Without `bulk` nothing changed.
+    let plain = step(json!({"key": "DCUI.Access", "value": "root"}));
+    assert_eq!(
+        plain.reads(&HostFacts::example(Version::new(8, 0)))[0].text(),
+        "vim-cmd hostsvc/advopt/view DCUI.Access"
+    );
 }
 
 #[test]
