@@ -69,6 +69,10 @@ impl Step for NetstackUse {
         vmknic_traffic::more_reads(seen)
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&[])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let all = vmknic_traffic::observe(seen)?;
         let stacks = || self.traffic.iter().map(|t| t.stack());

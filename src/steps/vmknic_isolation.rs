@@ -199,6 +199,10 @@ impl Step for VmknicIsolation {
         vmknic_traffic::more_reads(seen)
     }
 
+    fn influences(&self) -> Option<&'static [&'static str]> {
+        Some(&[])
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let all = vmknic_traffic::observe(seen)?;
         let groups = network::read_here(seen, &network::portgroup_list(), net::portgroups)?;

@@ -281,8 +281,9 @@ impl Vswitch {
             before: list(have),
             after: list(&after),
             actions,
-            // The uplinks, not their order of teaming, which is another policy: ESXi puts a returned one where it will.
-            undo: Undo::step("vswitch", json!({"name": name, "uplinks": have})),
+            // Which uplinks, the oldest first: the newest is printed first (recorded). Teaming is another policy, which no
+            // step says: if it names adapters by hand, a returned one may have another place there.
+            undo: Undo::step("vswitch", json!({"name": name, "uplinks": have.iter().rev().collect::<Vec<_>>()})),
             ..Change::default()
         }))
     }
@@ -439,8 +440,8 @@ mod tests {
             undos.iter().flat_map(|u| after.actions(&**u)).collect::<Vec<_>>(),
             [
                 "esxcli network vswitch standard set -v vSwitch1 -m 1500 -c listen",
-                "esxcli network vswitch standard uplink add -u vmnic3 -v vSwitch1",
                 "esxcli network vswitch standard uplink add -u vmnic2 -v vSwitch1",
+                "esxcli network vswitch standard uplink add -u vmnic3 -v vSwitch1",
                 "esxcli network vswitch standard uplink remove -u vmnic0 -v vSwitch1",
                 "esxcli network vswitch standard policy security set -v vSwitch1 -m true",
             ]
