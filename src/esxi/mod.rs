@@ -8,6 +8,7 @@ pub mod failure;
 pub mod forms;
 pub mod mac;
 pub mod net;
+pub mod net_hostconfig;
 pub mod output;
 pub mod parse;
 pub mod services;

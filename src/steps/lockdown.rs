@@ -131,8 +131,10 @@ impl Step for Lockdown {
         }
     }
 
-    fn reads(&self, _host: &HostFacts) -> Vec<Command> {
-        self.0.mode.map(|_| is_enabled()).into_iter().collect()
+    fn reads(&self, host: &HostFacts) -> Vec<Command> {
+        // Where it is for nobody, there is nothing to look at.
+        let asks = self.0.mode.filter(|mode| *mode == Mode::Disabled || host.managed != Some(false));
+        asks.map(|_| is_enabled()).into_iter().collect()
     }
 
     fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
@@ -146,6 +148,9 @@ impl Step for Lockdown {
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let Some(want) = self.0.mode else { return self.exceptions(seen).map(|()| Vec::new()) };
+        if want != Mode::Disabled && seen.host.managed == Some(false) {
+            return Err(unmanaged());
+        }
         let (now, right) = self.now(seen, want)?;
         if right {
             return self.exceptions(seen).map(|()| Vec::new());
@@ -164,7 +169,6 @@ impl Step for Lockdown {
             }]);
         }
         match (seen.host.managed, now) {
-            (Some(false), _) => Err(unmanaged()),
             (None, _) => Ok(vec![Change::finding(
                 summary,
                 now,

@@ -367,7 +367,11 @@ impl Step for Ntp {
         if self.by == By::Init || seen.raw(&hostconfig()).is_err() {
             return Vec::new();
         }
-        let mut out = self.halves(seen).map(|service| service.more_reads(seen)).unwrap_or_default();
+        // What esxcli says is not as wanted needs no second opinion.
+        let differs = has_ntp_namespace(seen.host.version)
+            && by_esxcli(seen).is_ok_and(|(enabled, _)| self.enabled.is_some_and(|want| want != enabled));
+        let halves = self.halves(seen).filter(|_| !differs);
+        let mut out = halves.map(|service| service.more_reads(seen)).unwrap_or_default();
         if !has_ntp_namespace(seen.host.version) && told("ntpd", seen).is_none() {
             out.extend([list(), status("ntpd")]);
         }

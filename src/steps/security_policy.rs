@@ -3,11 +3,13 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::esxi::net::{self, Portgroup, Security, Vswitch};
+use crate::esxi::net::{self, Security, Vswitch};
+use crate::esxi::net_hostconfig;
 use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::{self, SecurityWanted};
 use super::portgroup::{self, InheritWord, OwnSecurity, SecurityOrInherit};
+use super::service::hostconfig;
 use super::step::{Change, Kind, Seen, Step, StepError, Verdict, parse_as};
 use super::vswitch;
 
@@ -32,6 +34,7 @@ pub struct SecurityPolicy {
     wanted: SecurityWanted,
     vswitches: bool,
     portgroups: bool,
+    bulk: bool,
 }
 
 /// The security policy of every standard switch and every port group on one. Distributed switches are judged in
@@ -53,6 +56,10 @@ struct Written {
     /// What it is about: both, if left out.
     #[serde(default = "both")]
     every: Vec<Every>,
+    /// One long read of hostd's configuration (`vim-cmd hostsvc/hostconfig`) tells all of them; only what is not right
+    /// there is asked of esxcli as well.
+    #[serde(default)]
+    bulk: bool,
 }
 
 /// A kind of network object.
@@ -85,14 +92,21 @@ impl TryFrom<Written> for SecurityPolicy {
             return Err("`every` is empty: say `vswitches`, `portgroups` or both".into());
         }
         let has = |e| w.every.contains(&e);
-        Ok(Self { wanted, vswitches: has(Every::Vswitches), portgroups: has(Every::Portgroups) })
+        Ok(Self { wanted, vswitches: has(Every::Vswitches), portgroups: has(Every::Portgroups), bulk: w.bulk })
     }
 }
 
 /// A port group, and what it has.
 struct Group {
-    is: Portgroup,
+    name: String,
+    vswitch: String,
     now: Security,
+}
+
+/// Everything that has a policy.
+struct Everything {
+    switches: Vec<(String, Security)>,
+    groups: Vec<Group>,
 }
 
 impl SecurityPolicy {
@@ -102,6 +116,59 @@ impl SecurityPolicy {
 
     fn switches(&self, seen: &Seen<'_>) -> Result<Vec<Vswitch>, StepError> {
         network::read_here(seen, &network::vswitch_list(), net::vswitches)
+    }
+
+    /// What hostd tells, if it is to be asked and answers in the known form.
+    fn told(&self, seen: &Seen<'_>) -> Option<Everything> {
+        if !self.bulk {
+            return None;
+        }
+        let told = net_hostconfig::policies(&seen.raw(&hostconfig()).ok()?.stdout)?;
+        let groups = told.portgroups.into_iter().filter(|_| self.portgroups);
+        Some(Everything {
+            switches: told.vswitches,
+            groups: groups.map(|(name, vswitch, now)| Group { name, vswitch, now }).collect(),
+        })
+    }
+
+    fn fails(&self, now: &Security) -> bool {
+        self.wanted().into_iter().zip(now.values()).any(|(want, value)| want.is_some_and(|want| want != value))
+    }
+
+    /// The reads that say more of what hostd tells is not right: whose value it is, and whether hostd is up to date.
+    fn doubts(&self, told: &Everything) -> Vec<Command> {
+        let switches = told.switches.iter().filter(|(_, now)| self.fails(now));
+        let groups = told.groups.iter().filter(|group| self.fails(&group.now));
+        switches
+            .map(|(name, _)| vswitch::security_get(name))
+            .chain(groups.map(|group| portgroup::security_get(&group.name)))
+            .collect()
+    }
+
+    fn everything(&self, seen: &Seen<'_>) -> Result<Everything, StepError> {
+        if let Some(mut told) = self.told(seen) {
+            for (name, now) in &mut told.switches {
+                if self.fails(now) {
+                    *now = network::read_here(seen, &vswitch::security_get(name), net::security)?;
+                }
+            }
+            for group in &mut told.groups {
+                if self.fails(&group.now) {
+                    group.now = network::read_here(seen, &portgroup::security_get(&group.name), net::security)?;
+                }
+            }
+            return Ok(told);
+        }
+        let mut all = Everything { switches: Vec::new(), groups: Vec::new() };
+        for switch in self.switches(seen)? {
+            let now = network::read_here(seen, &vswitch::security_get(&switch.name), net::security)?;
+            all.switches.push((switch.name, now));
+        }
+        for is in if self.portgroups { network::portgroups(seen)? } else { Vec::new() } {
+            let now = network::read_here(seen, &portgroup::security_get(&is.name), net::security)?;
+            all.groups.push(Group { name: is.name, vswitch: is.vswitch, now });
+        }
+        Ok(all)
     }
 
     /// What a switch has when this step is done.
@@ -130,6 +197,14 @@ impl SecurityPolicy {
     }
 }
 
+impl SecurityPolicy {
+    /// The lists of esxcli.
+    fn lists(&self) -> Vec<Command> {
+        let groups = self.portgroups.then(network::portgroup_list);
+        std::iter::once(network::vswitch_list()).chain(groups).collect()
+    }
+}
+
 impl Step for SecurityPolicy {
     fn summary(&self) -> String {
         let values = self.wanted.all().into_iter().filter_map(|(what, v)| v.map(|v| (what, v)));
@@ -144,14 +219,18 @@ impl Step for SecurityPolicy {
     }
 
     fn reads(&self, _host: &HostFacts) -> Vec<Command> {
-        let mut reads = vec![network::vswitch_list()];
-        if self.portgroups {
-            reads.push(network::portgroup_list());
-        }
-        reads
+        if self.bulk { vec![hostconfig()] } else { self.lists() }
     }
 
     fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
+        if self.bulk {
+            if let Some(told) = self.told(seen) {
+                return self.doubts(&told);
+            }
+            if self.lists().iter().any(|list| seen.raw(list).is_err()) {
+                return self.lists();
+            }
+        }
         let switches = self.switches(seen).unwrap_or_default();
         let groups = if self.portgroups { network::portgroups(seen).unwrap_or_default() } else { Vec::new() };
         let switches = switches.iter().map(|s| vswitch::security_get(&s.name));
@@ -163,20 +242,11 @@ impl Step for SecurityPolicy {
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
-        let mut switches = Vec::new();
-        for switch in self.switches(seen)? {
-            let now = network::read_here(seen, &vswitch::security_get(&switch.name), net::security)?;
-            switches.push((switch.name, now));
-        }
+        let Everything { switches, groups } = self.everything(seen)?;
         if switches.is_empty() {
             return Err(StepError::NotApplicable(
                 "there is no standard switch on this host; distributed switches are judged in vCenter".into(),
             ));
-        }
-        let mut groups = Vec::new();
-        for is in if self.portgroups { network::portgroups(seen)? } else { Vec::new() } {
-            let now = network::read_here(seen, &portgroup::security_get(&is.name), net::security)?;
-            groups.push(Group { is, now });
         }
         let mut changes = Vec::new();
         for (name, now) in switches.iter().filter(|_| self.vswitches) {
@@ -186,7 +256,7 @@ impl Step for SecurityPolicy {
                 let fails =
                     |g: &Group| (0..3).any(|n| inherits(g, n) && wanted[n].is_some_and(|w| w != g.now.values()[n]));
                 let with: Vec<&str> =
-                    groups.iter().filter(|g| g.is.vswitch == *name && fails(g)).map(|g| g.is.name.as_str()).collect();
+                    groups.iter().filter(|g| g.vswitch == *name && fails(g)).map(|g| g.name.as_str()).collect();
                 let summary = match with.is_empty() {
                     true => change.summary,
                     false => format!("{}, inherited by {}", change.summary, with.join(", ")),
@@ -195,15 +265,15 @@ impl Step for SecurityPolicy {
             }
         }
         for group in &groups {
-            let Some((_, switch)) = switches.iter().find(|(name, _)| *name == group.is.vswitch) else {
-                let problem = format!("{} is on {}, which is not listed", group.is.name, group.is.vswitch);
+            let Some((_, switch)) = switches.iter().find(|(name, _)| *name == group.vswitch) else {
+                let problem = format!("{} is on {}, which is not listed", group.name, group.vswitch);
                 return Err(StepError::unreadable(&network::portgroup_list(), problem));
             };
             if let Some(needs) = self.portgroup_needs(group, self.after(switch)) {
                 // Where it is not said which values are its own, any may be, and nobody knows what to bring back.
                 let told = group.now.overrides.is_some();
                 let now = Security { overrides: group.now.overrides.or(Some([true; 3])), ..group.now };
-                let change = portgroup::security_change(&group.is.name, needs, Some(now))?;
+                let change = portgroup::security_change(&group.name, needs, Some(now))?;
                 changes.extend(change.map(|c| Change { undo: c.undo.filter(|_| told), ..c }));
             }
         }

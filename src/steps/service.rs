@@ -195,14 +195,14 @@ impl Service {
     /// What the init script, chkconfig and esxcli are asked.
     fn init_reads(&self, version: Version) -> Vec<Command> {
         // The list also tells which services there are, for the error of a misspelt name.
-        let mut out = vec![list()];
-        if self.running.is_some() {
-            out.push(status(&self.init));
-        }
-        if self.at_boot.is_some() && self.by_esxcli(version) {
-            out.push(ntp_get());
-        }
-        out
+        let list = std::iter::once(list());
+        list.chain(self.half_reads(version, self.running.is_some(), self.at_boot.is_some())).collect()
+    }
+
+    /// What tells of these halves.
+    fn half_reads(&self, version: Version, running: bool, at_boot: bool) -> Vec<Command> {
+        let boot = if self.by_esxcli(version) { ntp_get() } else { list() };
+        running.then(|| status(&self.init)).into_iter().chain(at_boot.then_some(boot)).collect()
     }
 
     fn told(&self, seen: &Seen<'_>) -> Option<Now> {
@@ -308,7 +308,11 @@ impl Step for Service {
         }
         match self.told(seen) {
             Some(told) if !self.doubts(&told) => Vec::new(),
-            _ => self.init_reads(seen.host.version),
+            // Only the half that is not as wanted is asked for once more.
+            Some(told) => {
+                self.half_reads(seen.host.version, !told.is(self.running, None), !told.is(None, self.at_boot))
+            }
+            None => self.init_reads(seen.host.version),
         }
     }
 
