@@ -271,7 +271,7 @@ fn a_reader_that_goes_away_does_not_end_the_run() {
 #[test]
 fn two_reports_on_standard_output_and_unwritable_files_are_usage_errors() {
     let home = Home::new();
-    for output in ["json,human", "junit,html", "xml", "junit=/not/there/x.xml", "json=x"] {
+    for output in ["json,human", "junit,html", "xml", "junit=/not/there/x.xml", "json=x", "ckl", "xccdf=x.xml"] {
         let ran = home.run(&["apply", "playbooks/vmotion.yml", "-i", "root@127.0.0.1:9", "--output", output]).exits(2);
         assert!(!ran.all().contains("cannot reach"), "{}", ran.all());
     }
