@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, parse_as};
+use super::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, given, parse_as};
 use crate::esxi::failure::{Class, failure};
 use crate::esxi::{Command, HostFacts, Output};
 
@@ -31,7 +31,8 @@ pub const KIND: Kind = Kind {
 #[serde(deny_unknown_fields)]
 pub struct ChapSpec {
     /// The adapter, for example `vmhba64`. Default: every iSCSI adapter.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given::text")]
+    #[schemars(with = "Option<String>")]
     adapter: Option<String>,
     /// How the target has the host prove itself.
     #[serde(default)]
