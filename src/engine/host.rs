@@ -287,16 +287,16 @@ impl HostRun {
             return ended;
         }
         let lost = matches!(&ended, Err(HostError::Transport(_)));
+        let mut left = Ok(());
+        if self.entered_maintenance && !lost {
+            left = self.leave_maintenance().await;
+            // A host that lost its power now would come back in maintenance mode.
+            self.dirty = true;
+        }
         if self.dirty && !lost {
             let saved = self.save().await;
             if ended.is_ok() {
-                saved?;
-            }
-        }
-        if self.entered_maintenance && !lost {
-            let left = self.leave_maintenance().await;
-            if ended.is_ok() {
-                left?;
+                left.and(saved)?;
             }
         }
         if !self.reboot_reasons.is_empty() && !lost {

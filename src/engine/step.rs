@@ -195,9 +195,9 @@ impl HostRun {
                     };
                     self.register(def, status, done.registered);
                     let left = |c: &Change| c.by_hand.is_some() || !acts;
-                    let pending_reboot = differs
-                        && (done.waits && acts || done.changes.iter().all(Change::waits))
-                        && !done.changes.iter().any(|c| c.by_hand.is_some());
+                    let by_hand = done.changes.iter().any(|c| c.by_hand.is_some());
+                    let waits = (acts && done.waits) || done.changes.iter().all(Change::waits);
+                    let pending_reboot = differs && waits && !by_hand;
                     let fails = differs && (pending_reboot || done.changes.iter().any(left));
                     if done.waits && step.verifiable() && acts {
                         self.waiting.push(Waiting { step, number, kind, name: name.clone() });

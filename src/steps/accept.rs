@@ -74,7 +74,8 @@ impl Accept {
             (None, None) => {}
         }
         if !self.none_of.is_empty() {
-            parts.push(format!("not {}", list(&self.none_of)));
+            let nothing = self.none_of.iter().all(|v| v.to_string().is_empty());
+            parts.push(if nothing { "not empty".to_owned() } else { format!("not {}", list(&self.none_of)) });
         }
         parts.extend(self.contains.as_ref().map(|text| format!("a text that contains {text:?}")));
         if !self.subset_of.is_empty() {
@@ -198,6 +199,7 @@ mod tests {
             (json!({"any_of": ["info", "verbose"]}), "any of info, verbose"),
             (json!({"max": 5, "any_of": [9]}), "at most 5, or any of 9"),
             (json!({"none_of": ["ESX Admins"]}), "not ESX Admins"),
+            (json!({"none_of": [""]}), "not empty"),
             (json!({"fields_of": "a=1 b"}), "the fields a=1 b, in any order"),
         ] {
             assert!(accept(good.clone()).check().is_ok(), "{good}");
