@@ -161,6 +161,7 @@ pub(super) fn update(state: &mut HostState, call: &Call<'_>, args: &[&str]) -> A
         let entry =
             state.kernel.entry(name).or_insert_with(|| KernelValue { configured: default.clone(), runtime: default });
         entry.configured = value.to_owned();
+        state.forget_kernel_defaults();
         return Answer::default();
     }
     if tables::hostd(key).is_some() {

@@ -58,7 +58,8 @@ pub(super) fn openssl(state: &mut HostState, call: &Call<'_>) -> Answer {
     // OpenSSL 1.0.2 (up to 7.0) writes `/O=X`, 3.0 (8.0) `O = X`.
     let shown = |name: &[(String, String)]| -> String {
         if state.release >= Release::V80 {
-            name.iter().map(|(k, v)| format!("{k} = {v}")).collect::<Vec<_>>().join(", ")
+            let quoted = |v: &str| if v.contains(',') { format!("\"{v}\"") } else { v.to_owned() };
+            name.iter().map(|(k, v)| format!("{k} = {}", quoted(v))).collect::<Vec<_>>().join(", ")
         } else {
             format!(" {}", name.iter().map(|(k, v)| format!("/{k}={v}")).collect::<String>())
         }

@@ -107,12 +107,16 @@ impl HostState {
         for value in s.kernel.values_mut() {
             value.runtime = value.configured.to_uppercase_if_bool();
         }
+<<<<<<< HEAD
         // What is at its default in both halves is as if nobody had set it.
         let release = s.release;
         s.kernel.retain(|name, value| {
             let default = super::factory::tables::kernel(name).and_then(|setting| setting.default(release));
             default.is_none_or(|default| !value.configured.eq_ignore_ascii_case(default))
         });
+=======
+        s.forget_kernel_defaults();
+>>>>>>> h-sim
         super::cmd::software::adopt_modules(&mut s);
         s.load_modules();
         let (managed, cim) = (s.guard.vcenter, s.guard.wbem);
@@ -140,6 +144,15 @@ impl HostState {
         }
         s.boot_guard();
         s
+    }
+
+    /// A kernel setting that is configured and runs as it ships is no longer one that was touched.
+    pub(super) fn forget_kernel_defaults(&mut self) {
+        let release = self.release;
+        self.kernel.retain(|name, value| {
+            let default = tables::kernel(name).and_then(|k| k.default(release)).unwrap_or("");
+            !value.configured.eq_ignore_ascii_case(default) || !value.runtime.eq_ignore_ascii_case(default)
+        });
     }
 
     /// Which modules are loaded after a boot: enabled, with hardware to drive, and no native driver before them.
@@ -323,7 +336,9 @@ impl HostState {
         let option = tables::hostd(key)?;
         let default = option.default(self.release)?;
         if key == "ScratchConfig.CurrentScratchLocation" {
-            return Some("/scratch".into());
+            // A directory on the first datastore, as the simulator makes it; in memory where there is none.
+            let place = self.datastores().first().map(|d| format!("/vmfs/volumes/{}/.locker", d.1));
+            return Some(place.unwrap_or_else(|| "/tmp/scratch".into()));
         }
         Some(self.hostd.get(key).cloned().unwrap_or_else(|| default.to_owned()))
     }

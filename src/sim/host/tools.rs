@@ -123,10 +123,17 @@ pub(super) fn init_script(state: &mut HostState, call: &Call<'_>) -> Answer {
         None => format!("Starting {script}\n"),
     };
     match word.as_str() {
-        "start" if script == "sfcbd-watchdog" && !state.guard.wbem => {
-            // That it says so is documented; the rest of the line and the code are not verified.
-            Answer::coded("sfcbd is administratively disabled\n", 1)
-        }
+        // The words are recorded on 6.5, the exit code was not.
+        "start" if script == "sfcbd-watchdog" && !state.guard.wbem => Answer::coded(
+            format!(
+                "sfcbd-init: Getting Exclusive access, please wait...\nsfcbd-init: Exclusive access granted.\n\
+                 sfcbd-init: Request to start sfcbd-watchdog, pid {pid}\n\
+                 sfcbd-config[{}]: No third party cim providers installed\n\
+                 sfcbd-init: sfcbd not started, administratively disabled.\n",
+                pid + 10
+            ),
+            1,
+        ),
         "stop" if script == "slpd" && running && state.guard.slp_busy => {
             Answer::coded("slpd: refused to stop, the service is in use\n", 1)
         }
@@ -144,6 +151,11 @@ pub(super) fn init_script(state: &mut HostState, call: &Call<'_>) -> Answer {
             // The recorded text of hostd ends with its stop: the start says nothing more on 5.0.
             let text = if script == "hostd" { stopped + "hostd started.\n" } else { stopped + &started };
             finish(text, answer.effects, &script, true)
+        }
+        // Recorded on 6.5.
+        "status" if script == "sfcbd-watchdog" => {
+            let word = if running { "is running" } else { "is not running" };
+            Answer::coded(format!("sfcbd {word}\n"), if running { 0 } else { 3 })
         }
         "status" => match (login, running) {
             (Some(what), true) => Answer::out(format!("{what} enabled\n")),

@@ -131,7 +131,8 @@ fn summary(state: &HostState) -> String {
         "   overallStatus = \"green\", ".into(),
         format!("   rebootRequired = {}, ", state.pending.is_some()),
         "   customValue = <unset>, ".into(),
-        "   managementServerIp = <unset>, ".into(),
+        // Which server: an address of the documents'.
+        format!("   managementServerIp = {}, ", if state.guard.vcenter { "\"192.0.2.250\"" } else { "<unset>" }),
         "   maxEVCModeKey = <unset>, ".into(),
         "   currentEVCModeKey = <unset>".into(),
         "}".into(),

@@ -1,7 +1,8 @@
 //! The agents that hardening switches off: CIM (`system wbem`), SNMP, iSCSI authentication; and where core dumps go.
 //!
-//! Recorded: `snmp get` of a host where nothing was set up, `snmp set --help`, `iscsi adapter list`, `iscsi software`.
-//! Labels of `wbem get`, `coredump` and `chap get` are from public scripts, and no refusal was recorded: not verified.
+//! Recorded: `wbem get` (6.5), `snmp get` of a host where nothing was set up, `snmp set --help`, `iscsi adapter list`,
+//! `iscsi software`, `coredump partition get` (6.0). Labels of `coredump network get` and `chap get` are from public
+//! scripts, that 6.0 has no `system wbem` is from memory, and no refusal was recorded: not verified.
 
 use super::super::esxcli::args::Args;
 use super::super::esxcli::model::{Rec, Reply, V};
@@ -15,13 +16,14 @@ const ADAPTER: &str = "A adapter s! The iSCSI adapter name.";
 const DIRECTION: &str = "d direction s The direction of CHAP authentication [uni, mutual].";
 
 pub(in super::super) const COMMANDS: &[Cmd] = &[
-    Cmd::new("system wbem get", "Display WBEM Agent configuration.", &[], wbem_get),
+    Cmd::new("system wbem get", "Display WBEM Agent configuration.", &[], wbem_get).since(Release::V65),
     Cmd::new(
         "system wbem set",
         "Set up ESX Generic CIM Agent.",
         &["e enable b Start or stop the WBEM services.", "r reset f Restore WBEM configuration to factory settings."],
         wbem_set,
-    ),
+    )
+    .since(Release::V65),
     Cmd::new("system snmp get", "Get SNMP Configuration.", &[], snmp_get),
     Cmd::new(
         "system snmp set",
@@ -97,34 +99,20 @@ pub(in super::super) const COMMANDS: &[Cmd] = &[
     ),
 ];
 
-fn runs(state: &HostState, script: &str) -> bool {
-    state.service(script).is_some_and(|s| s.running)
-}
-
-/// A process number for a service that runs, else 0.
-fn pid(state: &HostState, script: &str) -> i64 {
-    if runs(state, script) { 2_097_000 + i64::try_from(script.len()).unwrap_or(0) * 131 } else { 0 }
-}
-
 fn wbem_get(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
-    let state = &*ctx.state;
     Reply::One(
         Rec::new("WBEMAgentConfiguration")
             .with("Authorization Model", "password")
-            .with("CIMObject Manager PID", pid(state, "sfcbd-watchdog"))
-            .with("Enabled", state.guard.wbem)
+            .with("Enabled", ctx.state.guard.wbem)
             .with("Loglevel", "warning")
             .with("Port", 5989_i64)
-            .with("Service Location Protocol PID", pid(state, "slpd"))
-            .with("WSManagement PID", pid(state, "wsman"))
             .with("WSManagement Service", true),
     )
 }
 
 /// Switches the agent and what runs; what starts with the host is a thing of its own.
 fn wbem_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
-    let default = ctx.release() == Release::V60;
-    let Some(on) = args.bool("enable").or_else(|| args.has("reset").then_some(default)) else { return Reply::Nothing };
+    let Some(on) = args.bool("enable").or_else(|| args.has("reset").then_some(false)) else { return Reply::Nothing };
     ctx.state.guard.wbem = on;
     for script in ["sfcbd-watchdog", "wsman"] {
         vimcmd::switch(ctx.state, script, on);

@@ -219,5 +219,6 @@ fn kernel_set(ctx: &mut Ctx<'_, '_>, args: &Args) -> Reply {
         .entry(setting.name.to_owned())
         .or_insert_with(|| KernelValue { configured: default.to_owned(), runtime: default.to_owned() });
     entry.configured = value.to_owned();
+    ctx.state.forget_kernel_defaults();
     Reply::Nothing
 }

@@ -13,7 +13,7 @@ const CHECKS: &[(&str, &str)] = &[
     ("6.0 6.5 6.7 7.0 8.0", "vim-cmd hostsvc/hostconfig"),
     ("6.0 6.5 6.7 7.0 8.0", "vim-cmd -U dcui vimsvc/auth/lockdown_is_enabled"),
     ("6.0 6.5 6.7 7.0 8.0", "esxcli system welcomemsg get"),
-    ("6.0 6.5 6.7 7.0 8.0", "esxcli system wbem get"),
+    ("6.5 6.7 7.0 8.0", "esxcli system wbem get"),
     ("6.0 6.5 6.7 7.0 8.0", "esxcli system snmp get"),
     ("6.0 6.5 6.7 7.0 8.0", "esxcli iscsi adapter list"),
     ("6.0 6.5 6.7 7.0 8.0", "esxcli hardware trustedboot get"),
@@ -57,6 +57,12 @@ fn recorded_outputs_come_back() {
     assert_eq!(said(&mut h, "esxcli system snmp get"), output(include_str!("snmp-get-unset.txt")));
     let encryption = output(include_str!("encryption-get-none.txt"));
     assert_eq!(said(&mut h, "esxcli system settings encryption get"), encryption);
+
+    let mut h = Host::new("6.5");
+    assert_eq!(said(&mut h, "esxcli system wbem get"), output(include_str!("wbem-get-6.5.txt")));
+    assert_eq!(said(&mut h, "/etc/init.d/sfcbd-watchdog status"), "sfcbd is not running\n");
+    let start = said(&mut h, "/etc/init.d/sfcbd-watchdog start");
+    assert!(start.ends_with("\nsfcbd-init: sfcbd not started, administratively disabled.\n"), "{start}");
 
     let mut h = Host::new("6.0");
     let software = output(include_str!("../../../../fixtures/transcripts/5.x/iscsi-software-set-enabled.txt"));
@@ -281,7 +287,9 @@ fn lockdown_needs_a_vcenter_and_shuts_people_out() {
     let enter = ["vim-cmd", "-U", "dcui", "vimsvc/auth/lockdown_mode_enter"];
     let (text, code) = h.run(&enter.join(" "));
     assert!(code == 1 && text.starts_with("(vim.fault.DisableAdminNotSupported) {\n"), "{text}");
+    assert!(h.run("vim-cmd hostsvc/hostsummary").0.contains("   managementServerIp = <unset>"));
     h.state.set_managed();
+    assert!(h.run("vim-cmd hostsvc/hostsummary").0.contains("   managementServerIp = \"192.0.2.250\""));
     assert_eq!(h.run("vim-cmd vimsvc/auth/lockdown_mode_enter").1, 1, "only as dcui");
     assert!(h.state.may_log_in("root"));
     assert_eq!(h.answer(&enter).effects, [Effect::LockedDown]);
@@ -371,7 +379,10 @@ fn the_reboot_class() {
         1,
         "the kernel's option first"
     );
-    assert!(h.state.can_boot());
+    let untouched = Host::new("8.0").state.kernel;
+    h.quiet("esxcli system settings kernel set -s entropySources -v 1");
+    h.quiet("esxcli system settings kernel set -s entropySources -v 0");
+    assert!(h.state.can_boot() && h.state.kernel == untouched, "as it was");
     h.quiet("esxcli system settings encryption set --require-secure-boot=true");
     assert_eq!(h.run("/usr/lib/vmware/secureboot/bin/secureBoot.py -s").0, "Disabled\n");
     assert!(!h.state.can_boot(), "Secure Boot is off in the firmware");
