@@ -116,7 +116,7 @@ fn switches_port_groups_and_their_security() {
             let parts = ["promiscuous", "mac_change", "forged"];
             let want = parts.map(|part| if group[part].is_null() { above[part].clone() } else { group[part].clone() });
             assert_eq!(json!([got.promiscuous, got.mac_changes, got.forged_transmits]), json!(want));
-            assert_eq!(got.overrides, parts.map(|part| !group[part].is_null()));
+            assert_eq!(got.overrides, Some(parts.map(|part| !group[part].is_null())));
         }
     });
 }

@@ -142,11 +142,14 @@ pub(super) async fn run_host(ctx: Arc<Context>, host: Host) -> HostOutcome {
                     text: "interrupted; run it again to go on".into(),
                 });
             }
-            error => ctx.emit(EventKind::HostFailed {
-                host: name.clone(),
-                error: error.to_string(),
-                unreachable: outcome.unreachable,
-            }),
+            error => {
+                let closed = if outcome.unreachable { ctx.closed(&name) } else { None };
+                ctx.emit(EventKind::HostFailed {
+                    host: name.clone(),
+                    error: closed.map_or_else(|| error.to_string(), |why| format!("{error}\n{why}")),
+                    unreachable: outcome.unreachable,
+                });
+            }
         }
     }
     outcome.result.seconds = started.elapsed().as_secs_f64();

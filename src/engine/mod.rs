@@ -2,6 +2,7 @@
 
 mod act;
 pub mod artifacts;
+mod closed;
 mod controls;
 pub(crate) mod detached;
 pub mod events;

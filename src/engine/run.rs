@@ -232,6 +232,12 @@ impl Context {
         }
     }
 
+    /// Why the way in to a host may be closed, as the journals of earlier runs tell; nothing for a run without a journal.
+    pub(super) fn closed(&self, host: &str) -> Option<String> {
+        self.kept.as_ref()?;
+        super::closed::explain(&super::journal::StateDir::locate().ok()?, host)
+    }
+
     /// Waits until all that was emitted so far is in the journal, if one is kept. A journal that ended does not hold
     /// a change up.
     pub(super) async fn journalled(&self) {

@@ -106,12 +106,7 @@ pub(crate) fn texts(changes: &[Change]) -> Vec<String> {
 
 /// What taking these changes back does on a host that is in the state after them: the undo steps in reverse order.
 pub(crate) fn undone(after: &Host, changes: &[Change]) -> Vec<String> {
-    let undo = |change: &Change| {
-        let undo = change.undo.clone().unwrap_or_else(|| panic!("nothing takes `{}` back", change.summary));
-        let kind = crate::steps::kind(&undo.kind).expect("a kind of this name");
-        texts(&after.compare(step(kind, undo.args).as_ref()).unwrap())
-    };
-    changes.iter().rev().flat_map(undo).collect()
+    changes.iter().rev().flat_map(|change| texts(&taken_back(change, after))).collect()
 }
 
 /// A step from YAML-like JSON, as the playbook makes it.
@@ -120,8 +115,8 @@ pub(crate) fn step(kind: &crate::steps::Kind, json: serde_json::Value) -> Box<dy
 }
 
 /// What the step that takes a change back finds on a host: the host is in the state that the change made.
-pub(crate) fn undone(change: &Change, host: &Host) -> Vec<Change> {
-    let undo = change.undo.as_ref().expect("the change has no undo");
+pub(crate) fn taken_back(change: &Change, host: &Host) -> Vec<Change> {
+    let undo = change.undo.as_ref().unwrap_or_else(|| panic!("nothing takes `{}` back", change.summary));
     let kind = crate::steps::kind(&undo.kind).expect("no such kind");
     host.compare(step(kind, undo.args.clone()).as_ref()).unwrap()
 }

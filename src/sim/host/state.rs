@@ -107,16 +107,7 @@ impl HostState {
         for value in s.kernel.values_mut() {
             value.runtime = value.configured.to_uppercase_if_bool();
         }
-<<<<<<< HEAD
-        // What is at its default in both halves is as if nobody had set it.
-        let release = s.release;
-        s.kernel.retain(|name, value| {
-            let default = super::factory::tables::kernel(name).and_then(|setting| setting.default(release));
-            default.is_none_or(|default| !value.configured.eq_ignore_ascii_case(default))
-        });
-=======
         s.forget_kernel_defaults();
->>>>>>> h-sim
         super::cmd::software::adopt_modules(&mut s);
         s.load_modules();
         let (managed, cim) = (s.guard.vcenter, s.guard.wbem);

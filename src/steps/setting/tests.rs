@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::esxi::{Version, recorded};
-use crate::steps::testing::{Host, texts, undone};
+use crate::steps::testing::{Host, taken_back, texts};
 
 fn step(json: serde_json::Value) -> Setting {
     serde_json::from_value(json).unwrap()
@@ -278,7 +278,7 @@ fn hostd_tells_texts_apart_exactly_and_truth_in_any_case() {
 /// After a change, the step that takes it back has these actions on a host that prints `after`.
 fn takes_back(first: &[Change], read: &str, after: &str) -> Vec<String> {
     let host = Host::with(Version::new(6, 5), &[(read, after)]);
-    first.iter().flat_map(|change| texts(&undone(change, &host))).collect()
+    first.iter().flat_map(|change| texts(&taken_back(change, &host))).collect()
 }
 
 #[test]
@@ -299,12 +299,12 @@ fn the_vmkernels_values_go_back_to_what_they_were() {
         let all = step(json!({"key": "UserVars.ESXiVPsDisabledProtocols", "value": "sslv3,tlsv1"}));
         let changes = compare(&all, &[(ADVANCED, &text(before))]).unwrap();
         let host = Host::with(Version::new(6, 5), &[(ADVANCED, &text("sslv3,tlsv1"))]);
-        let back = undone(&changes[0], &host);
+        let back = taken_back(&changes[0], &host);
         assert_eq!(back[0].after, if before == "5" { "5".into() } else { format!("{before:?}") });
         assert!(back[0].effect.reboot);
         // Run again, there is nothing left to do.
         let back = Host::with(Version::new(6, 5), &[(ADVANCED, &text(before))]);
-        assert!(undone(&changes[0], &back).is_empty());
+        assert!(taken_back(&changes[0], &back).is_empty());
     }
     // A value out of the limits cannot be given, but asked for if it is the default.
     let odd = option("/Net/X", "integer", "90000", "", "").replace("Default Int Value: 0", "Default Int Value: 90000");
@@ -318,12 +318,12 @@ fn a_boot_option_goes_back_with_its_reboot_if_it_needs_one() {
     let changes = compare(&off, &[(KERNEL, &kernel_55())]).unwrap();
     let booted = kernel_55().replace("true        TRUE ", "FALSE       FALSE");
     let host = Host::with(Version::new(6, 5), &[(KERNEL, &booted)]);
-    let back = undone(&changes[0], &host);
+    let back = taken_back(&changes[0], &host);
     assert_eq!(texts(&back), ["esxcli system settings kernel set -s iovDisableIR -v TRUE"]);
     assert!(back[0].effect.reboot);
     // Before the reboot, the old value still runs.
     let waiting = kernel_55().replace("true        TRUE ", "FALSE       TRUE ");
-    let back = undone(&changes[0], &Host::with(Version::new(6, 5), &[(KERNEL, &waiting)]));
+    let back = taken_back(&changes[0], &Host::with(Version::new(6, 5), &[(KERNEL, &waiting)]));
     assert_eq!((texts(&back).len(), back[0].effect.reboot), (1, false));
     // What only waits was made by somebody else.
     assert!(compare(&off, &[(KERNEL, &waiting)]).unwrap()[0].undo.is_none());
