@@ -183,7 +183,8 @@ impl HostRun {
                     return Ok(());
                 }
                 Ok(Tried::Done(mut done)) => {
-                    let differs = !done.changes.is_empty() && !(done.nothing_changed && acts);
+                    let nothing = done.changes.is_empty() || (done.nothing_changed && acts);
+                    let differs = !nothing;
                     let status = match (differs, waived) {
                         (false, _) => Status::Ok,
                         (true, Some(why)) => {
