@@ -24,7 +24,7 @@ fn network_kinds_make_change_and_remove() {
                 ("nic: {name: vmnic1, speed: 100, duplex: full}", "100 Mbit/s full"),
                 ("hostname: {fqdn: esx9.lab.example}", "esx9.lab.example"),
                 ("dns: {servers: [192.0.2.53, 192.0.2.54], search: [lab.example]}", "192.0.2.53, 192.0.2.54"),
-                ("firewall: {ruleset: ntpClient, enabled: true, allowed: [192.0.2.0/24, 10.0.0.5]}", "192.0.2.0/24"),
+                ("firewall: {ruleset: syslog, enabled: true, allowed: [192.0.2.0/24, 10.0.0.5]}", "192.0.2.0/24"),
             ],
         );
         // Other values, and the opposite of what can be switched.
@@ -44,7 +44,7 @@ fn network_kinds_make_change_and_remove() {
                 ("nic: {name: vmnic1, speed: auto}", "auto"),
                 ("hostname: {host: esx1, domain: ''}", "esx1"),
                 ("dns: {servers: [192.0.2.54], search: []}", "lab.example"),
-                ("firewall: {ruleset: ntpClient, enabled: false, allowed: all}", "all"),
+                ("firewall: {ruleset: syslog, enabled: false, allowed: all}", "all"),
             ],
         );
         converges(&home, &sim, release, &[("vmknic: {name: vmk9, state: absent}", "vmk9")]);
