@@ -195,14 +195,16 @@ impl Service {
     /// What the init script, chkconfig and esxcli are asked.
     fn init_reads(&self, version: Version) -> Vec<Command> {
         // The list also tells which services there are, for the error of a misspelt name.
-        let list = std::iter::once(list());
-        list.chain(self.half_reads(version, self.running.is_some(), self.at_boot.is_some())).collect()
+        let mut out = vec![list()];
+        let halves = self.half_reads(version, self.running.is_some(), self.at_boot.is_some());
+        out.extend(halves.into_iter().filter(|read| read.text() != list().text()));
+        out
     }
 
     /// What tells of these halves.
     fn half_reads(&self, version: Version, running: bool, at_boot: bool) -> Vec<Command> {
         let boot = if self.by_esxcli(version) { ntp_get() } else { list() };
-        running.then(|| status(&self.init)).into_iter().chain(at_boot.then_some(boot)).collect()
+        at_boot.then_some(boot).into_iter().chain(running.then(|| status(&self.init))).collect()
     }
 
     fn told(&self, seen: &Seen<'_>) -> Option<Now> {
