@@ -270,6 +270,12 @@ impl HostRun {
         if self.ctx.options.mode == Mode::Apply {
             self.save().await?;
             self.reboot_if_asked(None).await?;
+            // Before the way in is closed: what is left for the end may not be possible any more then.
+            if self.entered_maintenance && !last.is_empty() {
+                self.leave_maintenance().await?;
+                self.dirty = true;
+                self.save().await?;
+            }
         }
         while let Some((def, bound)) = last.pop_front() {
             // Whoever has to come back for what failed needs the way in.

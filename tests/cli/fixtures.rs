@@ -156,6 +156,23 @@ fn every_kind_of_step_is_tried_on_recorded_hosts() {
     }
     for kind in esxprep::steps::kinds() {
         let statuses = seen.remove(kind.name).unwrap_or_default();
+        // These only judge; that they find both is tested beside them.
+        let judges = [
+            "vmknic_isolation",
+            "netstack_use",
+            "secure_boot",
+            "certificate",
+            "people_accounts",
+            "permission",
+            "patch_level",
+            "signed_modules",
+            "manual",
+        ];
+        if judges.contains(&kind.name) {
+            let one = ["ok", "would_change", "skipped"].into_iter().any(|status| statuses.contains(status));
+            assert!(one && !statuses.contains("changed"), "{}: {statuses:?}", kind.name);
+            continue;
+        }
         // These two change nothing: there a failure shows that they look.
         let other = if ["assert", "datastore"].contains(&kind.name) { "failed" } else { "changed" };
         for wanted in ["ok", other] {
