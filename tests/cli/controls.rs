@@ -123,7 +123,9 @@ fn a_run_is_taken_back_by_its_journal() {
         "steps:\n  - setting: {key: UserVars.SuppressShellWarning, value: 1}\n  - setting: {key: Net.FollowHardwareMac, value: 1}\n",
     );
     let sim = SimHosts::start(&home, "8.0", 2, &[]);
-    home.run(&["apply", arg(&book), "-i", sim.inventory(), "--limit", "esx1"]).exits(0);
+    let applied =
+        home.run(&["apply", arg(&book), "-i", sim.inventory(), "--limit", "esx1", "--output", "json"]).exits(0);
+    let first = applied.of("run_started")[0]["run"].as_str().unwrap().to_owned();
     let undo = ["apply", "-i", sim.inventory(), "--undo", "last", "--output", "json"];
     let check: Vec<&str> = undo.iter().copied().chain(["--check"]).collect();
     let would = home.run(&check).exits(3);
@@ -132,16 +134,13 @@ fn a_run_is_taken_back_by_its_journal() {
     assert_eq!(shown.len(), 2);
     assert!(shown[0]["changes"][0]["summary"].as_str().unwrap().contains("FollowHardwareMac"), "{}", would.all());
     // The check was a run as well; the one before it is meant.
-    let runs = home.run(&["log", "--json"]).exits(0);
-    let first = runs.events().iter().rev().find_map(|r| (r["mode"] == "apply").then(|| r["run"].clone())).unwrap();
-    let first = first.as_str().unwrap();
-    home.run(&["apply", "-i", sim.inventory(), "--undo", first]).exits(0);
+    home.run(&["apply", "-i", sim.inventory(), "--undo", &first]).exits(0);
     home.run(&["verify", arg(&book), "-i", sim.inventory(), "--limit", "esx1"]).exits(3);
     let value =
         |key: &str| sim.on_host(&home, &format!("esxcli system settings advanced list -o {key} | grep '  Int Value'"));
     assert!(value("/UserVars/SuppressShellWarning").contains('0') && value("/Net/FollowHardwareMac").contains('0'));
     // What is back already stays as it is, and what nobody ran cannot be taken back.
-    let again = home.run(&["apply", "-i", sim.inventory(), "--undo", first, "--output", "json"]).exits(0);
+    let again = home.run(&["apply", "-i", sim.inventory(), "--undo", &first, "--output", "json"]).exits(0);
     assert_eq!(again.of("host_finished")[0]["changed"], 0);
     assert!(home.run(&["apply", "-i", sim.inventory(), "--undo", "2001"]).exits(2).stderr.contains("no run"));
 }
