@@ -10,7 +10,7 @@ fn verdicts(ran: &Ran) -> Vec<(String, String)> {
     ran.of("control").iter().map(|c| (word(&c["id"]), word(&c["verdict"]))).collect()
 }
 
-fn pairs<'a>(all: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(all: &[(String, String)]) -> Vec<(&str, &str)> {
     all.iter().map(|(id, verdict)| (id.as_str(), verdict.as_str())).collect()
 }
 
