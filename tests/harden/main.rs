@@ -1,6 +1,7 @@
 //! The hardening playbooks, whole, on simulated hosts as they come from the installer: judged, made, judged again, and
 //! taken back.
 
+mod broken;
 #[path = "../cli/common.rs"]
 #[allow(dead_code)]
 mod common;
