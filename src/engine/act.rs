@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::detached::{DetachedScript, Progress};
-use super::events::EventKind;
+use super::events::{ChangeShown, EventKind};
 use super::host::{HostError, HostRun};
 use crate::esxi::{Command, Output, Outputs};
 use crate::playbook::OnRunningVms;
-use crate::steps::{Action, Change, Detached, Source, Step, Verdict};
+use crate::steps::{Action, Change, Detached, Source, Step, Undo, Verdict};
 use crate::transport::{Payload, TransportError};
 
 /// Why a change was not made.
@@ -267,10 +267,10 @@ impl HostRun {
 
     /// Enters maintenance mode for a change that needs it, unless the host is in it.
     async fn enter_maintenance(&mut self) -> Result<(), Acted> {
-        if self.facts.maintenance {
+        if self.entered_maintenance && self.facts.maintenance {
             return Ok(());
         }
-        // A step may have entered it since the facts were read: then it is not ours to leave.
+        // A step may have entered or left it since the facts were read. Entered by one it is not ours to leave.
         let now = self.session.run(&Command::esxcli("system maintenanceMode get")).await.map_err(transport)?;
         if now.stdout.trim().eq_ignore_ascii_case("enabled") {
             self.facts.maintenance = true;
@@ -281,6 +281,22 @@ impl HostRun {
         // Whatever the step itself influences: this is seen in many places.
         self.observed = Outputs::default();
         let command = Command::esxcli("system maintenanceMode set -e true").timeout(self.ctx.options.reboot_timeout);
+        // Whoever takes a killed run back, or goes on after one that was killed while the host rebooted, knows by this.
+        self.ctx.emit(EventKind::Making {
+            host: self.host.name.clone(),
+            step: 0,
+            kind: super::leftovers::MAINTENANCE_KIND.to_owned(),
+            name: "maintenance mode for what needs it".to_owned(),
+            changes: vec![ChangeShown {
+                summary: "maintenance mode".into(),
+                before: "off".into(),
+                after: "on until the end".into(),
+                commands: vec![command.shown().to_owned()],
+                undo: Undo::step("maintenance", serde_json::json!({"enabled": false})),
+                ..ChangeShown::default()
+            }],
+        });
+        self.ctx.journalled().await;
         let output = self.session.change(&command).await.map_err(transport)?;
         if let Some(failure) = crate::esxi::failure::failure(&output) {
             return Err(Acted::Failed(format!("`{command}` failed: {}", failure.said())));

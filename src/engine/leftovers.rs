@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::events::EventKind;
 use super::host::{HostError, HostRun};
+use super::journal::{RunInfo, RunState, StateDir};
 use super::run::Mode;
 use crate::esxi::Command;
 use crate::esxi::command::quote;
@@ -13,6 +15,23 @@ use crate::transport::TransportError;
 
 /// Says that esxprep entered maintenance mode and has not left it yet. In a RAM disk: a reboot forgets it.
 pub(super) const MAINTENANCE: &str = "/tmp/.esxprep-maintenance";
+
+/// The kind in the event that tells of it.
+pub(super) const MAINTENANCE_KIND: &str = "maintenance";
+
+/// Whether the newest run that changed this host, before `now`, was killed after it had entered maintenance mode: where
+/// the host rebooted meanwhile, [`MAINTENANCE`] is gone and the mode is not.
+fn left_in_maintenance(state: &StateDir, host: &str, now: &str) -> bool {
+    let runs = state.list().unwrap_or_default();
+    let before = |run: &&RunInfo| {
+        run.meta.mode == "apply" && run.meta.run != now && run.meta.hosts.iter().any(|name| name == host)
+    };
+    let Some(last) = runs.iter().find(before).filter(|run| run.state == RunState::Killed) else { return false };
+    let events = state.load(&last.meta.run).map(|run| run.events).unwrap_or_default();
+    events.iter().any(|event| {
+        matches!(&event.kind, EventKind::Making { host: of, step: 0, kind, .. } if of == host && kind == MAINTENANCE_KIND)
+    })
+}
 
 /// How long a detached change of another run may take until it is made or taken back.
 const SETTLE: Duration = Duration::from_secs(150);
@@ -55,6 +74,14 @@ impl HostRun {
     pub(super) async fn clear_leftovers(&mut self) -> Result<(), HostError> {
         if self.ctx.options.mode != Mode::Apply {
             return Ok(());
+        }
+        let marked = self.facts.leftovers.iter().any(|path| path == MAINTENANCE);
+        if self.facts.maintenance && !marked && self.ctx.has_journal() {
+            let state = StateDir::locate().ok();
+            if state.is_some_and(|state| left_in_maintenance(&state, &self.host.name, self.ctx.run_id())) {
+                self.note("an earlier run entered maintenance mode and was stopped: it is left at the end".into());
+                self.entered_maintenance = true;
+            }
         }
         for path in std::mem::take(&mut self.facts.leftovers) {
             if path == MAINTENANCE {
@@ -111,5 +138,40 @@ impl HostRun {
             self.note(format!("a detached change of an earlier run {what}"));
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Event;
+    use super::super::journal::NewRun;
+    use super::*;
+
+    #[test]
+    fn only_the_last_run_and_only_one_that_was_killed_left_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let new = |host: &str| NewRun { mode: "apply".into(), hosts: vec![host.into()], ..NewRun::default() };
+        let entered = |host: &str| {
+            let kind = EventKind::Making {
+                host: host.into(),
+                step: 0,
+                kind: MAINTENANCE_KIND.into(),
+                name: String::new(),
+                changes: Vec::new(),
+            };
+            Event::now("r", kind)
+        };
+        assert!(!left_in_maintenance(&state, "esx1", "now"));
+        let mut killed = state.create(&new("esx1")).unwrap();
+        killed.append(&entered("esx1")).unwrap();
+        let this = killed.run().to_owned();
+        // A run that is under way is no killed one.
+        assert!(!left_in_maintenance(&state, "esx1", "now"));
+        drop(killed);
+        assert!(left_in_maintenance(&state, "esx1", "now"));
+        assert!(!left_in_maintenance(&state, "esx2", "now") && !left_in_maintenance(&state, "esx1", &this));
+        state.create(&new("esx1")).unwrap().finish(0).unwrap();
+        assert!(!left_in_maintenance(&state, "esx1", "now"));
     }
 }

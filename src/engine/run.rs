@@ -234,8 +234,13 @@ impl Context {
 
     /// Why the way in to a host may be closed, as the journals of earlier runs tell; nothing for a run without a journal.
     pub(super) fn closed(&self, host: &str) -> Option<String> {
-        self.kept.as_ref()?;
+        self.has_journal().then_some(())?;
         super::closed::explain(&super::journal::StateDir::locate().ok()?, host)
+    }
+
+    /// Whether a journal is kept of the run.
+    pub(super) fn has_journal(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// Waits until all that was emitted so far is in the journal, if one is kept. A journal that ended does not hold

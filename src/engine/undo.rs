@@ -26,6 +26,7 @@ pub struct UndoPlan {
 /// One change that was begun: on which host, by which kind of step.
 struct Begun<'a> {
     host: &'a str,
+    step: usize,
     kind: &'a str,
     change: &'a ChangeShown,
 }
@@ -36,7 +37,9 @@ pub fn plan(run: &Recorded) -> UndoPlan {
     collect(run, &mut begun);
     let mut plan = UndoPlan { playbook: String::new(), hosts: BTreeSet::new(), steps: 0, left: Vec::new() };
     let mut steps: Vec<Value> = Vec::new();
-    for Begun { host, kind, change } in begun.into_iter().rev() {
+    // Maintenance mode, in which changes were made, is left after they are taken back.
+    let (modes, changes): (Vec<Begun<'_>>, Vec<Begun<'_>>) = begun.into_iter().rev().partition(|b| b.step == 0);
+    for Begun { host, kind, change, .. } in changes.into_iter().chain(modes) {
         // What has no commands was made before, or is for a person; a reboot is nothing to take back.
         if change.commands.is_empty() || kind == "reboot" {
             continue;
@@ -71,8 +74,8 @@ fn collect<'a>(run: &'a Recorded, begun: &mut Vec<Begun<'a>>) {
         collect(earlier, begun);
     }
     for event in &run.events {
-        if let EventKind::Making { host, kind, changes, .. } = &event.kind {
-            begun.extend(changes.iter().map(|change| Begun { host, kind, change }));
+        if let EventKind::Making { host, step, kind, changes, .. } = &event.kind {
+            begun.extend(changes.iter().map(|change| Begun { host, step: *step, kind, change }));
         }
     }
 }
