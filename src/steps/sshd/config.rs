@@ -161,7 +161,7 @@ pub fn is_value(value: &str) -> bool {
     let read = parts(&line).map(|(_, _, at)| &line[at]);
     !value.contains(|c: char| c.is_control() && c != '\t')
         && !value.starts_with('=')
-        && value.matches('"').count() % 2 == 0
+        && value.matches('"').count().is_multiple_of(2)
         && read == Some(value.trim_matches(blank))
 }
 

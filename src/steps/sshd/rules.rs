@@ -121,7 +121,7 @@ pub fn check(key: &str, value: &str, user: &str) -> Result<(), String> {
     match danger(key) {
         Some(Danger::Offers(ours)) if !value.starts_with(['+', '-', '^']) => {
             // A pattern may stand for any of them.
-            if names().any(|n| n.contains(['*', '?']) || ours.iter().any(|o| n == *o)) {
+            if names().any(|n| n.contains(['*', '?']) || ours.contains(&n)) {
                 return Ok(());
             }
             Err(format!("esxprep offers none of these, only {}", ours.join(", ")))
