@@ -257,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_vcenter_is_told_by_its_address() {
+        let managed = |member: &str| {
+            let summary = format!("(vim.host.Summary) {{\n   rebootRequired = false, \n{member}}}\n");
+            let texts = [
+                ("vmware -vl", "VMware ESXi 8.0.3 build-24674464\n"),
+                ("vim-cmd hostsvc/hostsummary", summary.as_str()),
+            ];
+            Identify::default().facts(&seen(&texts)).unwrap().managed
+        };
+        assert_eq!(managed("   managementServerIp = \"192.0.2.9\", \n"), Some(true));
+        assert_eq!(managed("   managementServerIp = <unset>, \n"), Some(false));
+        assert_eq!(managed(""), None);
+    }
+
+    #[test]
     fn running_machines_recorded_on_6_7() {
         let text = crate::esxi::recorded(include_str!("../../fixtures/transcripts/6.7/vm-process-list.txt"));
         let names = of_running_vms(&text, "Display Name").unwrap();

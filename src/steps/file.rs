@@ -35,9 +35,12 @@ const STICKY: u32 = 0o1000;
 pub struct Spec {
     /// Absolute path on the host. Missing directories above it are made.
     pub path: String,
-    /// The whole contents (`contents` is the same).
-    #[serde(default, alias = "contents")]
+    /// The whole contents.
+    #[serde(default)]
     pub content: Option<String>,
+    /// The same as `content`.
+    #[serde(default)]
+    pub contents: Option<String>,
     /// A file beside the playbook with the contents.
     #[serde(default)]
     pub from: Option<PathBuf>,
@@ -117,8 +120,12 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
 impl TryFrom<Spec> for File {
     type Error = String;
 
-    fn try_from(spec: Spec) -> Result<Self, String> {
+    fn try_from(mut spec: Spec) -> Result<Self, String> {
         check_path(&spec.path)?;
+        if spec.content.is_some() && spec.contents.is_some() {
+            return Err("`content` and `contents` are the same: give one".into());
+        }
+        spec.content = spec.content.or(spec.contents.take());
         let lines = [spec.without_lines.is_some(), spec.contains.is_some()].into_iter().filter(|given| *given).count();
         if lines > 0 {
             if lines > 1
