@@ -83,6 +83,10 @@ fn printed_again(rows: &[Record]) {
     if first.keys().all(|name| name.chars().all(|c| c == '-' || c == ' ')) {
         return;
     }
+    // No host prints a NUL; to the reader it stands for the rest of a wide character.
+    if rows.iter().flat_map(|row| row.iter()).any(|(name, cell)| name.contains('\0') || cell.contains('\0')) {
+        return;
+    }
     let widths: Vec<usize> = first
         .keys()
         .map(|name| rows.iter().map(|row| row[name].chars().count()).fold(name.chars().count(), usize::max).max(2))
