@@ -6,6 +6,7 @@ mod broken;
 #[allow(dead_code)]
 mod common;
 mod doors;
+mod killed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -58,6 +59,22 @@ fn kept(home: &Home, sim: &SimHosts, state: &Path) -> BTreeMap<String, String> {
         }
     }
     all
+}
+
+/// What differs between two kept states; `grown`: but for the room for audit records.
+fn differing(mut then: BTreeMap<String, String>, mut now: BTreeMap<String, String>, grown: bool) -> Vec<String> {
+    if grown {
+        for state in [&mut now, &mut then] {
+            let hostd: BTreeMap<String, Value> = serde_json::from_str(&state["hostd"]).unwrap();
+            let rest: BTreeMap<_, _> = hostd.into_iter().filter(|(k, _)| !k.ends_with("storageCapacity")).collect();
+            state.insert("hostd".into(), serde_json::to_string(&rest).unwrap());
+        }
+    }
+    then.iter()
+        .filter(|(k, v)| now.get(*k) != Some(v))
+        .map(|(k, v)| format!("{k}: {v}\n  now: {}", now.get(k).map_or("gone", String::as_str)))
+        .chain(now.keys().filter(|k| !then.contains_key(*k)).map(|k| format!("{k} is new")))
+        .collect()
 }
 
 /// From the installer's state: no control that esxprep fixes fails after one apply with one reboot at the most, and the
@@ -117,21 +134,7 @@ fn there_and_back(release: &str, name: &str) {
     let cannot: Vec<&str> = back.stderr.lines().filter(|l| l.contains("cannot take this back")).collect();
     // The room for audit records can only grow, says the vendor; everything else comes back.
     assert!(cannot.iter().all(|l| l.contains("room for audit records")), "{cannot:?}");
-    let mut now = kept(&home, &sim, &state);
-    let mut then = factory;
-    if !cannot.is_empty() {
-        for state in [&mut now, &mut then] {
-            let hostd: BTreeMap<String, Value> = serde_json::from_str(&state["hostd"]).unwrap();
-            let rest: BTreeMap<_, _> = hostd.into_iter().filter(|(k, _)| !k.ends_with("storageCapacity")).collect();
-            state.insert("hostd".into(), serde_json::to_string(&rest).unwrap());
-        }
-    }
-    let differs: Vec<String> = then
-        .iter()
-        .filter(|(k, v)| now.get(*k) != Some(v))
-        .map(|(k, v)| format!("{k}: {v}\n  now: {}", now.get(k).map_or("gone", String::as_str)))
-        .chain(now.keys().filter(|k| !then.contains_key(*k)).map(|k| format!("{k} is new")))
-        .collect();
+    let differs = differing(factory, kept(&home, &sim, &state), !cannot.is_empty());
     assert!(differs.is_empty(), "after the undo:\n{}", differs.join("\n"));
     assert_eq!(verdicts(&run("verify", 3)).len(), ids.len());
 }
