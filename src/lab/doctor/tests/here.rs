@@ -47,8 +47,15 @@ fn a_port_held_by_this_process_is_said_to_be() {
         format!("port {port} (SSH of h1) on 127.0.0.1 is held by {} (process {})", comm.trim(), std::process::id())
     );
     drop(listener);
-    let findings = examine(&gather(Path::new("/"), &Programs::default(), None), &need);
-    none(&findings, "ports.held");
+    // A child that another test is just starting holds all open files until it becomes its program.
+    let free = || {
+        let findings = examine(&gather(Path::new("/"), &Programs::default(), None), &need);
+        !findings.iter().any(|finding| finding.id == "ports.held")
+    };
+    assert!((0..50).any(|_| free() || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        false
+    }));
 }
 
 #[test]
