@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::Reporter;
 use super::sink::Stream;
-use crate::engine::events::Event;
+use crate::engine::events::{Event, EventKind};
 
 /// Writes each event as one JSON object a line.
 pub struct Json<W> {
@@ -27,6 +27,12 @@ impl<W: Write + Send> Json<W> {
 
 impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, event: &Event) {
+        let mut event = event.clone();
+        // How a change is taken back is for the journal, which only its owner can read: a file's earlier contents may
+        // be anything.
+        if let EventKind::Making { changes, .. } = &mut event.kind {
+            changes.iter_mut().for_each(|change| change.undo = None);
+        }
         // Strings and numbers only: an event always has its JSON.
         if let Ok(line) = event.to_line() {
             self.out.put(&(line + "\n"));
@@ -35,5 +41,34 @@ impl<W: Write + Send> Reporter for Json<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         self.out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::events::ChangeShown;
+    use crate::steps::Undo;
+
+    #[test]
+    fn how_a_change_is_taken_back_stays_in_the_journal() {
+        let change = ChangeShown {
+            summary: "file /etc/x".into(),
+            undo: Undo::step("file", serde_json::json!({"path": "/etc/x", "contents": "what was in it"})),
+            ..ChangeShown::default()
+        };
+        let kind = EventKind::Making {
+            host: "esx1".into(),
+            step: 1,
+            kind: "file".into(),
+            name: "n".into(),
+            changes: vec![change],
+        };
+        let event = Event::now("r", kind);
+        assert!(event.to_line().unwrap().contains("what was in it"));
+        let mut out = Vec::new();
+        Json::new(&mut out).event(&event);
+        let said = String::from_utf8(out).unwrap();
+        assert!(said.contains("file /etc/x") && !said.contains("what was in it"), "{said}");
     }
 }
