@@ -38,14 +38,16 @@ impl HubProcess {
         self.check_owner()?;
         let config = &self.config;
         if matches!(lock::take(&self.config.dir)?, Lock::Held(_)) && self.written()?.as_ref() == Some(config) {
-            // Perhaps it has only just begun.
-            return self.wait(None);
+            // Perhaps it has only just begun; or it is ending, told so by a teardown that was killed.
+            if self.wait(None)? {
+                return Ok(());
+            }
         }
         self.stop()?;
         let dir = &config.dir;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(HubError::io("create", dir))?;
         self.write()?;
-        self.wait(Some(self.spawn()?))
+        self.wait(Some(self.spawn()?)).map(|_| ())
     }
 
     /// Ends it and removes its files.
@@ -134,11 +136,15 @@ impl HubProcess {
         Ok(child.map_err(HubError::io("start", &self.program))?)
     }
 
-    fn wait(&self, mut child: Option<std::process::Child>) -> Result<(), NetError> {
+    /// Waits until the switch answers. False when it is another's (no `child`) and nobody holds its lock any more.
+    fn wait(&self, mut child: Option<std::process::Child>) -> Result<bool, NetError> {
         let until = Instant::now() + START;
         loop {
             if matches!(ask(&self.config.control(), &Request::Stats), Ok(Reply::Stats(_))) {
-                return Ok(());
+                return Ok(true);
+            }
+            if child.is_none() && !matches!(lock::take(&self.config.dir)?, Lock::Held(_)) {
+                return Ok(false);
             }
             let ended = child.as_mut().and_then(|c| c.try_wait().ok().flatten());
             if ended.is_some() || Instant::now() >= until {
