@@ -25,6 +25,16 @@ impl Event {
     pub fn to_line(&self) -> serde_json::Result<String> {
         line_of(serde_json::to_value(self)?)
     }
+
+    /// The line for everybody's eyes, as on standard output: how a change is taken back is for the journal, which only
+    /// its owner can read, since a file's earlier contents may be anything.
+    pub fn to_shown_line(&self) -> serde_json::Result<String> {
+        let mut event = self.clone();
+        if let EventKind::Making { changes, .. } = &mut event.kind {
+            changes.iter_mut().for_each(|change| change.undo = None);
+        }
+        event.to_line()
+    }
 }
 
 /// An event's value as a line: see [`Event::to_line`].

@@ -127,7 +127,7 @@ impl Happening {
     /// None that was ever seen: all fields are plain data.
     pub fn to_line(&self) -> serde_json::Result<String> {
         match self {
-            Self::Playbook(event) => event.to_line(),
+            Self::Playbook(event) => event.to_shown_line(),
             Self::Lab(event) => crate::engine::events::line_of(serde_json::to_value(event)?),
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::Reporter;
 use super::sink::Stream;
-use crate::engine::events::{Event, EventKind};
+use crate::engine::events::Event;
 
 /// Writes each event as one JSON object a line.
 pub struct Json<W> {
@@ -27,14 +27,8 @@ impl<W: Write + Send> Json<W> {
 
 impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, event: &Event) {
-        let mut event = event.clone();
-        // How a change is taken back is for the journal, which only its owner can read: a file's earlier contents may
-        // be anything.
-        if let EventKind::Making { changes, .. } = &mut event.kind {
-            changes.iter_mut().for_each(|change| change.undo = None);
-        }
         // Strings and numbers only: an event always has its JSON.
-        if let Ok(line) = event.to_line() {
+        if let Ok(line) = event.to_shown_line() {
             self.out.put(&(line + "\n"));
         }
     }
@@ -47,7 +41,7 @@ impl<W: Write + Send> Reporter for Json<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::events::ChangeShown;
+    use crate::engine::events::{ChangeShown, EventKind};
     use crate::steps::Undo;
 
     #[test]

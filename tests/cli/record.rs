@@ -54,7 +54,7 @@ fn replays_alike(home: &Home, fixture: &Path, playbook: &Path, mode: Mode, recor
     let playbook = Playbook::load(playbook, &known).unwrap_or_else(|p| panic!("{p}"));
     let again = replayed(&fixture, playbook, RunOptions::new(mode, home.path("replay-cache"))).unwrap();
     assert!(again.unknown.is_empty(), "{:?}", again.unknown);
-    let events = again.events.iter().map(|e| serde_json::from_str(&e.to_line().unwrap()).unwrap());
+    let events = again.events.iter().map(|e| serde_json::from_str(&e.to_shown_line().unwrap()).unwrap());
     let (live, replay) = (by_host(recorded.events()), by_host(events));
     assert_eq!(live.len(), replay.len());
     for ((name, live), (_, replay)) in live.iter().zip(&replay) {

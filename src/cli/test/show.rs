@@ -58,7 +58,7 @@ impl Reports {
         if self.json {
             let mut out = io::stdout().lock();
             for event in results.runs.iter().flat_map(|(_, events)| events) {
-                let line = event.to_line()?;
+                let line = event.to_shown_line()?;
                 if let Err(error) = writeln!(out, "{line}") {
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         break;
