@@ -224,19 +224,20 @@ fn one_prompt_in_the_defaults_is_asked_once() {
 
 #[test]
 fn secrets_of_hosts_that_are_left_out_are_not_read() {
-    let mut world = inventory(
-        "defaults: {user: root}
+    let mark = tempfile::tempdir().unwrap();
+    let ran = mark.path().join("ran");
+    let text = "defaults: {user: root}
 groups:
   lab: {hosts: [a, b], password: {prompt: true}}
 hosts:
   a: {proxy_jump: jump}
   b: {}
   c: {password: {env: LAB_NOT_SET}}
-  d: {password: {command: \"touch ran; exit 3\"}}
+  d: {password: {command: \"touch RAN; exit 3\"}}
   e: {password: s3cret-plain}
   jump: {password: {env: LAB_JUMP}}
-",
-    );
+";
+    let mut world = inventory(&text.replace("RAN", ran.to_str().unwrap()));
     world.env = vec![("LAB_JUMP", "s3cret-jump")];
     world.answer = Some("s3cret-prompt");
     world.wanted = vec![vec!["lab".into(), "c".into()], vec!["a".into()]];
@@ -247,12 +248,13 @@ hosts:
     assert!(all.hosts[1..].iter().all(|h| password(h).is_empty()));
     assert_eq!(world.asked.borrow().len(), 1);
     assert!(all.warnings.is_empty(), "{:?}", all.warnings);
-    assert!(!world.dir.path().join("ran").exists());
+    assert!(!ran.exists());
     // What matches nothing opens nothing; `select` says so.
     world.wanted = vec![vec!["nobody".into()]];
     assert!(world.good().hosts.iter().all(|h| password(h).is_empty()));
     world.wanted = vec![vec!["!a".into()]];
     assert!(world.plain().contains("LAB_NOT_SET"));
+    assert!(ran.exists(), "the command of a wanted host does run");
 }
 
 #[test]
