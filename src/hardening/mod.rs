@@ -258,31 +258,46 @@ impl Baseline {
             None => self.version.clone(),
         }
     }
-}
 
-/// What could be read, and what could not; a test keeps the second empty.
-struct Library {
-    baselines: BTreeMap<&'static str, Baseline>,
-    #[cfg_attr(not(test), allow(dead_code))]
-    broken: Vec<String>,
-}
+    /// Whether STIG viewers know it: a STIG with the identifiers of DISA.
+    pub fn is_stig(&self) -> bool {
+        self.stig_id.is_some() && self.controls.iter().any(|c| c.rule.is_some())
+    }
 
-static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
-    let mut library = Library { baselines: BTreeMap::new(), broken: Vec::new() };
-    for (name, text) in FILES {
-        match Baseline::parse(&format!("{name}.yml"), text) {
-            Ok(baseline) => {
-                library.baselines.insert(name, baseline);
-            }
-            Err(problems) => library.broken.push(problems.plain()),
+    /// The title that STIG viewers show.
+    pub fn viewer_title(&self) -> &str {
+        self.stig_title.as_ref().unwrap_or(&self.title)
+    }
+
+    /// The edition in the words of STIG viewers: `Release: 3 Benchmark Date: 02 Apr 2025`.
+    pub fn release_info(&self) -> String {
+        let release = self.release.as_deref().unwrap_or("1");
+        match self.date.as_deref().and_then(day) {
+            Some(date) => format!("Release: {release} Benchmark Date: {date}"),
+            // Readers look for the word after the number.
+            None => format!("Release: {release} Benchmark Date: unknown"),
         }
     }
-    library
+}
+
+/// `2025-04-02` as `02 Apr 2025`.
+fn day(date: &str) -> Option<String> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut parts = date.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let month = MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
+    Some(format!("{day} {month} {year}"))
+}
+
+/// Those that can be read: all, as a test makes sure.
+static BASELINES: LazyLock<BTreeMap<&str, Baseline>> = LazyLock::new(|| {
+    let read = |(name, text): &(&'static str, &str)| Some((*name, Baseline::parse(&format!("{name}.yml"), text).ok()?));
+    FILES.iter().filter_map(read).collect()
 });
 
 /// A baseline by its name.
 pub fn baseline(name: &str) -> Option<&'static Baseline> {
-    LIBRARY.baselines.get(name)
+    BASELINES.get(name)
 }
 
 /// The names of all baselines, in the order in which they are shown.

@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn every_baseline_can_be_read() {
-    assert_eq!(LIBRARY.broken, Vec::<String>::new());
+    let broken = |(name, text): &(&str, &str)| Baseline::parse(name, text).err().map(|problems| problems.plain());
+    assert_eq!(FILES.iter().filter_map(broken).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(names().count(), all().count());
     for (name, b) in names().zip(all()) {
         assert_eq!(name, b.name);
@@ -159,4 +160,15 @@ fn contradictions_are_what_no_letter_and_what_no_value_satisfies() {
     // 900 is what every one of them takes by the letter.
     assert_eq!(of("account-auto-unlock-time"), None);
     assert_eq!(of("shell-warning"), None);
+}
+
+#[test]
+fn an_edition_reads_as_stig_viewers_write_it() {
+    let any = baseline("stig-8.0").unwrap();
+    let edition = |release: Option<&str>, date: Option<&str>| {
+        let (release, date) = (release.map(Into::into), date.map(Into::into));
+        Baseline { release, date, ..any.clone() }.release_info()
+    };
+    assert_eq!(edition(Some("3"), Some("2025-04-02")), "Release: 3 Benchmark Date: 02 Apr 2025");
+    assert_eq!(edition(None, Some("2025-13-02")), "Release: 1 Benchmark Date: unknown");
 }

@@ -1,34 +1,36 @@
 //! A run with controls, in the forms of report that show them among other things.
 
+use std::sync::LazyLock;
+
 use super::collect::Facts;
-use super::facts::{Benchmark, ControlFacts, Severity};
 use super::sink::Sink;
 use super::tests::Shared;
 use super::*;
 use crate::engine::events::{
     ChangeShown, ControlEvent, ControlVerdict, EventKind, HostResult, Status, StepEvent, WaiverShown,
 };
+use crate::hardening::{self, Baseline, Control, Severity};
 
 /// Text that wants to be markup, to end a section, to steer a terminal.
 pub const NASTY: &str = "<b>&amp;</b> ]]> \"quoted\" 'it' \u{1b}[31m\u{0} naïve – 日本 \u{202e}txt";
 
 /// A small STIG.
-pub fn sample(name: &str) -> Option<Benchmark> {
-    let control = |n: usize, severity| {
-        let facts = ControlFacts {
-            title: format!("Title {n} <of> ours"),
-            severity: Some(severity),
-            group: Some(format!("V-10{n}")),
-            rule: Some(format!("SV-10{n}r{n}_rule")),
-            srg: Some("SRG-OS-000021-VMM-000050".into()),
-            ccis: vec!["CCI-000044".into(), "CCI-000045".into()],
-            look: Some(format!("look {n} > \"there\"")),
-            change: Some(format!("change {n} & <more>")),
-        };
-        (format!("TEST-{n}"), facts)
+static SAMPLE: LazyLock<Baseline> = LazyLock::new(|| {
+    let any = hardening::baseline("stig-8.0").unwrap();
+    let control = |n: usize, severity| Control {
+        id: format!("TEST-{n}"),
+        title: format!("Title {n} <of> ours"),
+        severity,
+        group: Some(format!("V-10{n}")),
+        rule: Some(format!("SV-10{n}r{n}_rule")),
+        srg: Some("SRG-OS-000021-VMM-000050".into()),
+        ccis: vec!["CCI-000044".into(), "CCI-000045".into()],
+        look: Some(format!("look {n} > \"there\"")),
+        change: Some(format!("change {n} & <more>")),
+        ..any.controls[0].clone()
     };
     let severities = [Severity::Low, Severity::High, Severity::Medium];
-    (name == "stig-test").then(|| Benchmark {
+    Baseline {
         title: "A STIG for tests".into(),
         version: "2".into(),
         release: Some("3".into()),
@@ -36,7 +38,13 @@ pub fn sample(name: &str) -> Option<Benchmark> {
         stig_id: Some("Test_STIG".into()),
         stig_title: Some("Test Security Technical Implementation Guide".into()),
         controls: (0..10).map(|n| control(n, severities[n % 3])).collect(),
-    })
+        ..any.clone()
+    }
+});
+
+/// It, by its name.
+pub fn sample(name: &str) -> Option<&'static Baseline> {
+    (name == "stig-test").then(|| &*SAMPLE)
 }
 
 fn at(seconds: f64, kind: EventKind) -> Event {

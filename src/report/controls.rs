@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::collect::{Collected, HostRecord};
-use super::facts::{Benchmark, ControlFacts, Severity};
 use super::text::block;
 use crate::engine::events::{ControlEvent, ControlVerdict, Status};
+use crate::hardening::{Baseline, Control, Severity};
 
 /// What people are told of a control. The order is that of the lists: what needs attention first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +61,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(super) struct Shown<'a> {
     pub event: &'a ControlEvent,
-    pub facts: Option<&'a ControlFacts>,
+    pub facts: Option<&'a Control>,
     pub outcome: Outcome,
     /// A step of it failed: something went wrong, it is no matter of the host's settings alone.
     pub broken: bool,
@@ -74,7 +74,7 @@ impl Shown<'_> {
     }
 
     pub fn severity(&self) -> Option<Severity> {
-        self.facts.and_then(|f| f.severity)
+        self.facts.map(|f| f.severity)
     }
 
     /// What was found, what is wanted, what to do: one or more lines. The waiver is said apart from it.
@@ -104,11 +104,11 @@ impl Shown<'_> {
 }
 
 /// The baselines that a run names.
-pub(super) type Benchmarks = BTreeMap<String, Benchmark>;
+pub(super) type Baselines = BTreeMap<String, &'static Baseline>;
 
 /// What is known of the baselines that the run's controls are of.
-pub(super) fn benchmarks(run: &Collected) -> Benchmarks {
-    let mut all = Benchmarks::new();
+pub(super) fn baselines(run: &Collected) -> Baselines {
+    let mut all = Baselines::new();
     for control in run.hosts.values().flat_map(|h| &h.controls) {
         let Some(name) = &control.baseline else { continue };
         if !all.contains_key(name)
@@ -121,12 +121,12 @@ pub(super) fn benchmarks(run: &Collected) -> Benchmarks {
 }
 
 /// The controls of a host in the order in which they were told: that of the playbook.
-pub(super) fn shown<'a>(host: &'a HostRecord, known: &'a Benchmarks) -> Vec<Shown<'a>> {
+pub(super) fn shown<'a>(host: &'a HostRecord, known: &'a Baselines) -> Vec<Shown<'a>> {
     let broken = |id: &str| host.steps.iter().any(|(_, s)| s.status == Status::Failed && s.id.as_deref() == Some(id));
     host.controls
         .iter()
         .map(|event| Shown {
-            facts: event.baseline.as_ref().and_then(|b| known.get(b)).and_then(|b| b.controls.get(&event.id)),
+            facts: event.baseline.as_ref().and_then(|b| known.get(b)).and_then(|b| b.control(&event.id)),
             outcome: Outcome::of(event),
             broken: broken(&event.id),
             event,

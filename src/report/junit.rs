@@ -7,7 +7,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as Xml};
 
 use super::collect::{Collected, HostRecord};
-use super::controls::{self, Benchmarks, Outcome, Shown};
+use super::controls::{self, Baselines, Outcome, Shown};
 use super::sink::Sink;
 use super::text::xml;
 use super::{Reporter, block};
@@ -37,7 +37,7 @@ impl Junit {
     fn render(&self) -> io::Result<String> {
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         writer.write_event(Xml::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-        let known = controls::benchmarks(&self.run);
+        let known = controls::baselines(&self.run);
         let counts: Vec<_> = self.run.hosts.iter().map(|(name, host)| self.count(name, host, &known)).collect();
         let sum = |f: fn(&Counts) -> usize| counts.iter().map(f).sum::<usize>().to_string();
         let seconds = self.run.seconds.unwrap_or_else(|| counts.iter().map(|c| c.seconds).fold(0.0, f64::max));
@@ -64,7 +64,7 @@ impl Junit {
         name: &str,
         host: &HostRecord,
         counts: &Counts,
-        known: &Benchmarks,
+        known: &Baselines,
     ) -> io::Result<()> {
         let started = host.since.as_deref().unwrap_or(&self.run.started);
         w.create_element("testsuite")
@@ -189,7 +189,7 @@ impl Junit {
         self.run.mode == "verify" && step.status == Status::WouldChange
     }
 
-    fn count(&self, name: &str, host: &HostRecord, known: &Benchmarks) -> Counts {
+    fn count(&self, name: &str, host: &HostRecord, known: &Baselines) -> Counts {
         let mut counts = Counts { seconds: host.steps.iter().map(|(_, s)| s.seconds).sum(), ..Counts::default() };
         for step in own_steps(host) {
             counts.tests += 1;

@@ -69,7 +69,7 @@ struct Group {
 impl Matrix {
     /// Nothing without controls.
     pub fn new(run: &Collected) -> Option<Self> {
-        let known = controls::benchmarks(run);
+        let known = controls::baselines(run);
         let hosts: Vec<_> = run
             .hosts
             .iter()
@@ -107,7 +107,7 @@ impl Matrix {
 }
 
 /// The worst outcome on any host first, then the severity; what is the same stays in the playbook's order.
-fn rank(all: &[(usize, &Shown<'_>)]) -> Option<(Outcome, Reverse<Option<super::facts::Severity>>)> {
+fn rank(all: &[(usize, &Shown<'_>)]) -> Option<(Outcome, Reverse<Option<crate::hardening::Severity>>)> {
     all.iter().map(|(_, c)| (c.outcome, Reverse(c.severity()))).min()
 }
 

@@ -8,7 +8,6 @@ mod collect;
 mod control_tests;
 mod controls;
 mod diff;
-pub mod facts;
 mod html;
 mod human;
 mod json;

@@ -4,7 +4,7 @@ use console::Style;
 
 use super::ReportOptions;
 use super::collect::{Collected, HostRecord};
-use super::controls::{self, Benchmarks, Outcome, Shown, Tally};
+use super::controls::{self, Baselines, Outcome, Shown, Tally};
 use super::lines::{Lines, width};
 use super::text::{count, one_line};
 
@@ -17,7 +17,7 @@ const SHORTEST: usize = 60;
 
 /// All hosts' controls, each host with a head of its own and a blank line before it; nothing without controls.
 pub(super) fn render(run: &Collected, options: &ReportOptions, lines: &Lines) -> String {
-    let known = controls::benchmarks(run);
+    let known = controls::baselines(run);
     let mut out = String::new();
     let mut sum = Tally::default();
     let mut hosts = 0;
@@ -38,7 +38,7 @@ pub(super) fn render(run: &Collected, options: &ReportOptions, lines: &Lines) ->
 }
 
 /// `Controls of esx1 (DISA STIG ..., V2R3): 58 pass, 3 fail`.
-fn head(name: &str, host: &HostRecord, known: &Benchmarks, tally: &Tally, lines: &Lines) -> String {
+fn head(name: &str, host: &HostRecord, known: &Baselines, tally: &Tally, lines: &Lines) -> String {
     let baseline = host.controls.iter().find_map(|c| c.baseline.as_ref());
     let of = match baseline {
         Some(name) => match known.get(name).map(|b| b.title.as_str()).filter(|t| !t.is_empty()) {
@@ -140,7 +140,7 @@ fn style(outcome: Outcome) -> Style {
 
 /// One more sentence for the end: what the controls came to; nothing without controls.
 pub(super) fn closing(run: &Collected) -> String {
-    let known = Benchmarks::new();
+    let known = Baselines::new();
     let (mut fails, mut pending, mut unjudged) = (0, 0, 0);
     for host in run.hosts.values() {
         let tally = Tally::of(&controls::shown(host, &known));

@@ -70,7 +70,7 @@ fn asset(w: &mut Out, sheet: &Sheet<'_>) -> io::Result<()> {
 
 fn info(w: &mut Out, sheet: &Sheet<'_>) -> io::Result<()> {
     let known = sheet.benchmark;
-    let get = |f: fn(&super::super::facts::Benchmark) -> String| known.map(|b| plain(&f(b))).unwrap_or_default();
+    let get = |f: fn(&crate::hardening::Baseline) -> String| known.map(|b| plain(&f(b))).unwrap_or_default();
     for (name, value) in [
         ("version", get(|b| b.version.clone())),
         ("classification", "UNCLASSIFIED".to_owned()),
@@ -79,7 +79,7 @@ fn info(w: &mut Out, sheet: &Sheet<'_>) -> io::Result<()> {
         ("description", "Judged by esxprep; titles, checks and fixes are in its own words.".to_owned()),
         ("filename", String::new()),
         ("releaseinfo", get(|b| b.release_info())),
-        ("title", get(|b| b.stig_title.clone().unwrap_or_else(|| b.title.clone()))),
+        ("title", get(|b| b.viewer_title().to_owned())),
         ("uuid", sheet.stig_uuid()),
         ("notice", "terms-of-use".to_owned()),
         ("source", "STIG.DOD.MIL".to_owned()),
@@ -93,13 +93,11 @@ fn info(w: &mut Out, sheet: &Sheet<'_>) -> io::Result<()> {
 }
 
 fn vuln(w: &mut Out, sheet: &Sheet<'_>, row: &Row<'_>) -> io::Result<()> {
-    let of = |f: fn(&super::super::facts::ControlFacts) -> Option<&String>| {
+    let of = |f: fn(&crate::hardening::Control) -> Option<&String>| {
         row.facts.and_then(f).map(|v| plain(v)).unwrap_or_default()
     };
-    let reference = sheet.benchmark.map(|b| {
-        let title = b.stig_title.as_ref().unwrap_or(&b.title);
-        plain(&format!("{title} :: Version {}, {}", b.version, b.release_info()))
-    });
+    let reference =
+        sheet.benchmark.map(|b| plain(&format!("{} :: Version {}, {}", b.viewer_title(), b.version, b.release_info())));
     let mut data = |name: &str, value: &str| -> io::Result<()> {
         w.create_element("STIG_DATA").write_inner_content(|w| {
             text(w, "VULN_ATTRIBUTE", name)?;

@@ -14,7 +14,7 @@ use crate::engine::events::ControlVerdict;
 pub(super) fn render(sheet: &Sheet<'_>) -> io::Result<String> {
     let known = sheet.benchmark;
     let text = |value: Option<&String>| value.map(|v| plain(v)).unwrap_or_default();
-    let name = text(known.map(|b| b.stig_title.as_ref().unwrap_or(&b.title)));
+    let name = known.map(|b| plain(b.viewer_title())).unwrap_or_default();
     let display = name.replace(" Security Technical Implementation Guide", "");
     let rules: Vec<Value> =
         sheet.rows.iter().filter(|r| r.facts.is_some_and(|f| f.rule.is_some())).map(|row| rule(sheet, row)).collect();
@@ -59,7 +59,7 @@ pub(super) fn render(sheet: &Sheet<'_>) -> io::Result<String> {
 }
 
 fn rule(sheet: &Sheet<'_>, row: &Row<'_>) -> Value {
-    let of = |f: fn(&super::super::facts::ControlFacts) -> Option<&String>| {
+    let of = |f: fn(&crate::hardening::Control) -> Option<&String>| {
         row.facts.and_then(f).map(|v| plain(v)).unwrap_or_default()
     };
     let (group, rule) = (of(|f| f.group.as_ref()), of(|f| f.rule.as_ref()));

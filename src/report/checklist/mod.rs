@@ -17,7 +17,7 @@ use files::Files;
 use sheet::Sheet;
 
 use super::collect::Collected;
-use super::facts::Lookup;
+use super::collect::Lookup;
 use super::sink::Sink;
 use super::{OutputKind, Reporter, controls};
 use crate::engine::events::{Event, EventKind};
@@ -69,7 +69,7 @@ impl Checklists {
     }
 
     fn write(&mut self, host: &str) {
-        let known = controls::benchmarks(&self.run);
+        let known = controls::baselines(&self.run);
         let Some(sheet) = Sheet::new(&self.run, host, &known) else { return };
         let path = self.files.of(host);
         let result = self.format.render(&sheet).and_then(|text| Sink::File(path).write(&text));
@@ -127,7 +127,7 @@ pub fn fits<'a>(
     baseline: Option<&str>,
     controls: impl Iterator<Item = &'a str>,
 ) -> Result<(), String> {
-    fits_with(super::facts::benchmark, kinds, baseline, controls)
+    fits_with(crate::hardening::baseline, kinds, baseline, controls)
 }
 
 fn fits_with<'a>(
@@ -154,12 +154,12 @@ fn fits_with<'a>(
              (or the STIG that its controls are of); {instead}"
         ));
     };
-    let Some(known) = lookup(name).filter(super::facts::Benchmark::is_stig) else {
+    let Some(known) = lookup(name).filter(|known| known.is_stig()) else {
         return Err(format!(
             "`--output {word}=FILE` is the checklist of a STIG, and the baseline {name} has no rules of DISA; {instead}"
         ));
     };
-    let has_rule = |id: &&&str| known.controls.get(**id).is_some_and(|c| c.rule.is_some() && c.group.is_some());
+    let has_rule = |id: &&&str| known.control(id).is_some_and(|c| c.rule.is_some() && c.group.is_some());
     let strangers: Vec<&str> = ids.iter().filter(|id| !has_rule(id)).copied().collect();
     if strangers.is_empty() {
         return Ok(());

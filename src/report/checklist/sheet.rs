@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use sha1::{Digest, Sha1};
 
 use super::super::collect::Collected;
-use super::super::controls::{self, Benchmarks, Shown};
-use super::super::facts::{Benchmark, ControlFacts};
+use super::super::controls::{self, Baselines, Shown};
 use super::super::text::{block, xml};
 use crate::engine::events::ControlVerdict;
+use crate::hardening::{Baseline, Control};
 
 /// Longest text of a field, in characters: managers of checklists cut at 32767.
 const LONGEST: usize = 32_000;
@@ -29,7 +29,7 @@ pub(super) struct Sheet<'a> {
     /// The baseline's name, as the playbook gives it.
     pub baseline: Option<&'a str>,
     /// What is known of it.
-    pub benchmark: Option<&'a Benchmark>,
+    pub benchmark: Option<&'static Baseline>,
     pub rows: Vec<Row<'a>>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Address {
 pub(super) struct Row<'a> {
     pub id: &'a str,
     pub title: String,
-    pub facts: Option<&'a ControlFacts>,
+    pub facts: Option<&'a Control>,
     /// Nothing for a control of the baseline that took no part in the run.
     pub verdict: Option<ControlVerdict>,
     /// What was read.
@@ -55,11 +55,11 @@ pub(super) struct Row<'a> {
 
 impl<'a> Sheet<'a> {
     /// Nothing when nothing was judged on the host.
-    pub fn new(run: &'a Collected, host: &str, known: &'a Benchmarks) -> Option<Self> {
+    pub fn new(run: &'a Collected, host: &str, known: &'a Baselines) -> Option<Self> {
         let record = run.hosts.get(host).filter(|r| !r.controls.is_empty())?;
         let shown = controls::shown(record, known);
         let baseline = record.controls.iter().find_map(|c| c.baseline.as_deref());
-        let benchmark = baseline.and_then(|b| known.get(b));
+        let benchmark = baseline.and_then(|b| known.get(b)).copied();
         let release = record.version.as_ref().map(|v| (plain(v), record.build));
         let mut sheet = Self {
             run: &run.run,
@@ -76,11 +76,11 @@ impl<'a> Sheet<'a> {
         };
         let by_id = |id: &str| shown.iter().find(|c| c.event.id == id);
         if let Some(benchmark) = benchmark {
-            for (id, facts) in &benchmark.controls {
-                sheet.rows.push(match by_id(id) {
+            for facts in &benchmark.controls {
+                sheet.rows.push(match by_id(&facts.id) {
                     Some(control) => sheet.row(control),
                     None => Row {
-                        id,
+                        id: &facts.id,
                         title: plain(&facts.title),
                         facts: Some(facts),
                         verdict: None,
@@ -90,7 +90,7 @@ impl<'a> Sheet<'a> {
                 });
             }
         }
-        let beyond = |c: &&Shown<'a>| benchmark.is_none_or(|b| !b.controls.contains_key(&c.event.id));
+        let beyond = |c: &&Shown<'a>| benchmark.is_none_or(|b| b.control(&c.event.id).is_none());
         for control in shown.iter().filter(beyond) {
             sheet.rows.push(sheet.row(control));
         }
@@ -164,7 +164,7 @@ impl<'a> Sheet<'a> {
 impl Row<'_> {
     /// `high`, or nothing where it is not known.
     pub fn severity(&self) -> Option<&'static str> {
-        self.facts.and_then(|f| f.severity).map(|s| s.word())
+        self.facts.map(|f| f.severity.word())
     }
 }
 

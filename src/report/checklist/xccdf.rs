@@ -29,7 +29,7 @@ pub(super) fn render(sheet: &Sheet<'_>) -> io::Result<String> {
     w.write_event(Xml::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let ids = Ids::new(sheet);
     let title = match sheet.benchmark {
-        Some(b) => plain(b.stig_title.as_ref().unwrap_or(&b.title)),
+        Some(b) => plain(b.viewer_title()),
         None => plain(sheet.playbook),
     };
     let edition = match sheet.benchmark {
