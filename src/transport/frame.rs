@@ -21,6 +21,9 @@ const MARKER_MAX: usize = 96;
 /// Bytes of data in one `printf`: four times as many characters must fit into one argument.
 const PRINTF_CHUNK: usize = 4096;
 
+/// The code of a command of a chain that did not run: no shell has such an exit code.
+pub const NOT_BEGUN: i32 = 256;
+
 /// What cannot be framed or deframed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -102,12 +105,42 @@ impl Framer {
                 text.extend_from_slice(format!("}} </dev/null 2>/dev/null | {body}\n").as_bytes());
             }
         }
-        // A shell whose output nobody reads any more must not go on with what is still in its input.
-        text.extend_from_slice(
-            format!("echo \"\n{nonce} {number} $?\" && echo \"\n{nonce} {number}\" >&2 || exit 141\n").as_bytes(),
-        );
+        text.extend_from_slice(marker(nonce, number, "$?").as_bytes());
         Ok((number, text))
     }
+
+    /// The text for one command of a chain and its number: it runs only if each of those before it, since the one that
+    /// is `first`, ended with code 0 and printed nothing; else its code is [`NOT_BEGUN`]. Its input is `/dev/null`, and
+    /// what it prints comes without line feeds at the end, but for one.
+    pub fn encode_in_turn(&mut self, script: &str, first: bool) -> Result<(u64, Vec<u8>), FrameError> {
+        if script.contains('\0') {
+            return Err(FrameError::Nul);
+        }
+        let number = self.next;
+        self.next += 1;
+        let (nonce, body) = (&self.nonce, escaped(script));
+        let begin = if first { "esxprep_go=1\n" } else { "" };
+        // Both streams are held back until the command has ended, standard error in the outer variable. The nonce behind
+        // it says that there was something on standard output, too. What only line feeds were printed is nothing.
+        let text = format!(
+            "{begin}if [ \"$esxprep_go\" = 1 ]; then\n\
+             {{ esxprep_err=$( {{ esxprep_out=$( ( eval ' {body}'\n) </dev/null 2>&4 ); esxprep_code=$?\n\
+             [ -z \"$esxprep_out\" ] || {{ printf '%s\\n' \"$esxprep_out\" >&3; printf '%s' {nonce} >&4; }}\n\
+             exit $esxprep_code; }} 4>&1 ); esxprep_code=$?; }} 3>&1\n\
+             case $esxprep_code$esxprep_err in 0) ;; *) esxprep_go=0\n\
+             esxprep_err=$(printf '%s' \"${{esxprep_err%{nonce}}}\")\n\
+             [ -z \"$esxprep_err\" ] || printf '%s\\n' \"$esxprep_err\" >&2;; esac\n\
+             else esxprep_code={NOT_BEGUN}; fi\n{}",
+            marker(nonce, number, "$esxprep_code")
+        );
+        Ok((number, text.into_bytes()))
+    }
+}
+
+/// What ends a command on both streams. A shell whose output nobody reads any more must not go on with what is still in
+/// its input.
+fn marker(nonce: &str, number: u64, code: &str) -> String {
+    format!("echo \"\n{nonce} {number} {code}\" && echo \"\n{nonce} {number}\" >&2 || exit 141\n")
 }
 
 /// The inside of a single-quoted word.
