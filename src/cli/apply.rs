@@ -327,9 +327,7 @@ async fn interrupts(cancel: CancellationToken, ctx: Arc<Context>, recording: Opt
             _ = terminate.recv() => {}
         }
         if again {
-            tell!(
-                "interrupted again: stopping at once; what was under way may be half done, run it again to go on"
-            );
+            tell!("interrupted again: stopping at once; what was under way may be half done, run it again to go on");
             if let Some(recording) = &recording {
                 let artifacts = tokio::time::timeout(Duration::from_secs(1), ctx.artifacts.recordable()).await;
                 recording.finish(artifacts.unwrap_or_default(), true, human);

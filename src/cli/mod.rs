@@ -27,6 +27,7 @@ mod test;
 mod validate;
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -225,7 +226,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 fn start_log(file: Option<&std::path::Path>) -> Result<(), String> {
     let Some(path) = file else { return Ok(()) };
-    let file = std::fs::File::create(path).map_err(|e| format!("cannot write the log {}: {e}", path.display()))?;
+    // Its owner's alone: it tells hosts, users and commands.
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| format!("cannot write the log {}: {e}", path.display()))?;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("esxprep=debug,russh=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();

@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 /// Whether a character could steer a terminal or turn the order of the text around it.
 pub fn steers(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text with everything that steers a terminal written out (`\x1b`, `\u{202e}`), line ends and tabs as spaces.
@@ -103,8 +104,7 @@ fn clean(text: &str, lines: bool) -> Cow<'_, str> {
 pub(super) fn xml(text: &str) -> Cow<'_, str> {
     let legal = |c: char| {
         matches!(c, '\t' | '\n')
-            || !steers(c)
-                && matches!(c, '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+            || !steers(c) && matches!(c, '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
     };
     if text.chars().all(legal) { Cow::Borrowed(text) } else { text.chars().filter(|c| legal(*c)).collect() }
 }

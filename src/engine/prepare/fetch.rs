@@ -78,7 +78,8 @@ impl<'a> Fetcher<'a> {
             let path = path.to_owned();
             move |source| PrepareError::Cache { path, source }
         };
-        tokio::fs::create_dir_all(&folder).await.map_err(fail(&folder))?;
+        // Its owner's alone: an address may hold a token.
+        tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).await.map_err(fail(&folder))?;
         let _lock = lock(folder.join("lock"), url, progress).await?;
         let name = file_name(url);
         let slot = Slot {
@@ -237,8 +238,14 @@ async fn transfer(
                 if have > MAX_DOWNLOAD {
                     drop(file);
                     forget(slot).await;
-                    let problem = format!("it sent more than the {} GiB that any download may have", MAX_DOWNLOAD >> 30);
-                    return Err(Trouble::Fatal(PrepareError::Download { url: shown_url(url), tries: 1, problem, kept: 0 }));
+                    let problem =
+                        format!("it sent more than the {} GiB that any download may have", MAX_DOWNLOAD >> 30);
+                    return Err(Trouble::Fatal(PrepareError::Download {
+                        url: shown_url(url),
+                        tries: 1,
+                        problem,
+                        kept: 0,
+                    }));
                 }
                 progress(Progress::Download { url: shown_url(url), position: have, length });
             }
