@@ -12,8 +12,13 @@ use std::mem;
 
 use regex::bytes::Regex;
 
-/// The longest output kept of one command and stream, in bytes.
-pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
+/// The longest output kept of one command and stream, in bytes. The longest that is read of a host is the list of its
+/// advanced settings, half a MiB.
+pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+
+/// The most that is kept of one shell's commands until all of them have ended, in bytes: a host that answers every
+/// command at length fills no memory either.
+pub const MAX_PENDING: usize = 2 * MAX_OUTPUT;
 
 /// Longer than any end marker: line feed, nonce, number, code, line feed.
 const MARKER_MAX: usize = 96;
@@ -39,8 +44,14 @@ pub enum FrameError {
         got: u64,
     },
     /// More output than [`MAX_OUTPUT`].
-    #[error("a command printed more than {} MiB", MAX_OUTPUT / 1024 / 1024)]
+    #[error("it printed more than {} MiB, and no command may; let it print less", MAX_OUTPUT / 1024 / 1024)]
     TooMuch,
+    /// More output than [`MAX_PENDING`].
+    #[error(
+        "it and the commands sent with it printed more than {} MiB, and no host may; let them print less",
+        MAX_PENDING / 1024 / 1024
+    )]
+    TooMuchTogether,
     /// The marker could not be built; never seen.
     #[error("marker: {0}")]
     Marker(String),
@@ -191,6 +202,8 @@ pub struct Decoder {
     stdout: Stream,
     stderr: Stream,
     finished: u64,
+    /// Bytes that came since no command was under way.
+    came: usize,
 }
 
 impl Decoder {
@@ -199,17 +212,25 @@ impl Decoder {
             stdout: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}}) ([0-9]{{1,10}})\n"))?,
             stderr: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}})\n"))?,
             finished: 0,
+            came: 0,
         })
     }
 
     /// More of standard output.
     pub fn stdout(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.count(data)?;
         self.stdout.push(data)
     }
 
     /// More of standard error.
     pub fn stderr(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.count(data)?;
         self.stderr.push(data)
+    }
+
+    fn count(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.came = self.came.saturating_add(data.len());
+        if self.came > MAX_PENDING { Err(FrameError::TooMuchTogether) } else { Ok(()) }
     }
 
     /// The next finished command: both of its markers have been seen.
@@ -233,6 +254,7 @@ impl Decoder {
     pub fn discard(&mut self) {
         self.stdout.clear();
         self.stderr.clear();
+        self.came = 0;
     }
 
     /// What has come since the last marker, standard output then standard error: for diagnostics.

@@ -241,6 +241,42 @@ fn a_number_out_of_step_is_an_error() {
 }
 
 #[test]
+fn output_has_a_bound_for_a_command_and_for_all_that_were_sent_together() {
+    let mut framer = Framer::new();
+    let mut decoder = framer.decoder().unwrap();
+    let piece = vec![b'x'; MAX_OUTPUT / 4];
+    for _ in 0..4 {
+        decoder.stdout(&piece).unwrap();
+    }
+    assert_eq!(decoder.stdout(b"x"), Err(FrameError::TooMuch));
+
+    // As much from every command, each below its own bound.
+    let mut decoder = framer.decoder().unwrap();
+    let mut ended = 0;
+    let error = (0..64)
+        .find_map(|number| {
+            let marker = format!("\n{} {number}", framer.nonce());
+            let pushed = decoder
+                .stdout(&piece)
+                .and_then(|()| decoder.stdout(format!("{marker} 0\n").as_bytes()))
+                .and_then(|()| decoder.stderr(&piece))
+                .and_then(|()| decoder.stderr(format!("{marker}\n").as_bytes()));
+            ended += usize::from(decoder.next_done().is_some());
+            pushed.err()
+        })
+        .unwrap();
+    assert_eq!((error, ended), (FrameError::TooMuchTogether, 3));
+
+    // Nothing is under way: what comes now is not kept, and does not count.
+    let mut decoder = framer.decoder().unwrap();
+    for _ in 0..64 {
+        decoder.stderr(&piece).unwrap();
+        decoder.discard();
+    }
+    framer.encode("true", None).unwrap();
+}
+
+#[test]
 fn quoted_is_one_word() {
     assert_eq!(quoted("it's"), "'it'\\''s'");
 }
