@@ -1,5 +1,7 @@
 //! An SSH server of the tests' own, which asks for passwords in many ways and counts every attempt.
 
+#![allow(dead_code)] // not every test file uses all of it
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::process::Stdio;

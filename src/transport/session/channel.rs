@@ -72,7 +72,7 @@ impl ShellChannel {
         let pipe =
             if consent { open_within(link, SHELL, limit).await? } else { within(link, link.shell(), limit).await? };
         let framer = Framer::new();
-        let decoder = framer.decoder().map_err(|error| NotOpened::Failed(protocol(link, error.to_string())))?;
+        let decoder = framer.decoder();
         let (read, write) = (pipe.read, pipe.write);
         let sent = Arc::new(AtomicU64::new(0));
         let (input, waiting) = mpsc::unbounded_channel();
