@@ -18,6 +18,10 @@ use super::{Shell, Target, TransportError};
 /// How long one connection's goodbye may take before those below it end.
 const GOODBYE: Duration = Duration::from_millis(300);
 
+/// Commands that take less than this together stay on one channel. A second one costs two turns and a process on the
+/// host, and saves at most half of the time.
+const PATIENCE: Duration = Duration::from_millis(400);
+
 /// What all connections of a connector share.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -27,12 +31,14 @@ pub(super) struct Settings {
     pub(super) keepalive: Duration,
     /// How many of those questions may stay without an answer.
     pub(super) keepalive_max: usize,
+    /// How long commands may take on one channel before others are opened.
+    pub(super) patience: Duration,
 }
 
 impl Default for Settings {
     /// Given up after a minute of silence.
     fn default() -> Self {
-        Self { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3 }
+        Self { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3, patience: PATIENCE }
     }
 }
 
@@ -88,7 +94,7 @@ async fn jumps<C: Hop>(settings: &Settings, target: &Target) -> Result<Option<C>
 /// See [`Connector::connect`](super::Connector::connect).
 pub(super) async fn connect<C: Hop>(settings: &Settings, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
     let dial = Dialler::<C> { settings: settings.clone(), makes: PhantomData };
-    Ok(Box::new(Session::start(Arc::new(dial), target).await?))
+    Ok(Box::new(Session::start(Arc::new(dial), target, settings.patience).await?))
 }
 
 /// See [`Connector::listening`](super::Connector::listening).
