@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connect;
 use super::link::{Dial, Link};
+use super::logins::Logins;
 use super::session::Session;
 use super::{Shell, Target, TransportError};
 
@@ -33,12 +34,20 @@ pub(super) struct Settings {
     pub(super) keepalive_max: usize,
     /// How long commands may take on one channel before others are opened.
     pub(super) patience: Duration,
+    /// What came of the logins of all its connections.
+    pub(super) logins: Logins,
 }
 
 impl Default for Settings {
     /// Given up after a minute of silence.
     fn default() -> Self {
-        Self { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3, patience: PATIENCE }
+        Self {
+            agent: None,
+            keepalive: Duration::from_secs(15),
+            keepalive_max: 3,
+            patience: PATIENCE,
+            logins: Logins::default(),
+        }
     }
 }
 
@@ -78,7 +87,7 @@ struct Dialler<C> {
 impl<C: Hop> Dial for Dialler<C> {
     async fn dial(&self, target: &Target) -> Result<Arc<dyn Link>, TransportError> {
         let via = jumps(&self.settings, target).await?;
-        Ok(Arc::new(C::hop(&self.settings, via, target).await?))
+        Ok(Arc::new(self.settings.logins.once(target, C::hop(&self.settings, via, target)).await?))
     }
 }
 
@@ -86,7 +95,7 @@ impl<C: Hop> Dial for Dialler<C> {
 async fn jumps<C: Hop>(settings: &Settings, target: &Target) -> Result<Option<C>, TransportError> {
     let mut via: Option<C> = None;
     for jump in &target.jumps {
-        via = Some(C::hop(settings, via.take(), jump).await?);
+        via = Some(settings.logins.once(jump, C::hop(settings, via.take(), jump)).await?);
     }
     Ok(via)
 }

@@ -53,6 +53,9 @@ pub enum FrameError {
         MAX_PENDING / 1024 / 1024
     )]
     TooMuchTogether,
+    /// The end of a command that nobody has sent: whoever answers there makes it up.
+    #[error("the end of a command came that was never sent")]
+    NotSent,
 }
 
 /// Makes the text that is written to the far shell's standard input.
@@ -240,6 +243,11 @@ impl Decoder {
     /// How many commands have been given by [`next_done`](Self::next_done).
     pub fn finished(&self) -> u64 {
         self.finished
+    }
+
+    /// Fails when more commands have ended on either stream than were `sent`.
+    pub fn check(&self, sent: u64) -> Result<(), FrameError> {
+        if self.stdout.next > sent || self.stderr.next > sent { Err(FrameError::NotSent) } else { Ok(()) }
     }
 
     /// Forgets what came since the last marker. Only while no command is under way: then it is the late output of

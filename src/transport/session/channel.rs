@@ -246,7 +246,7 @@ async fn reading(
             }
             Some(Message::Close) | None => break,
         };
-        if let Err(error) = pushed {
+        if let Err(error) = pushed.and_then(|()| decoder.check(sent.load(Ordering::SeqCst))) {
             let _ = report.send(Event::Garbled(error));
             return;
         }
