@@ -62,10 +62,17 @@ impl SimHost {
         let mut cut = Cut::No;
         let act = self.asked(Asked::Program, &line);
         match act {
-            Some(Act::CutBefore) => return self.cut_all(),
-            Some(Act::HoldBefore) => {
-                self.held();
-                self.without_clients().await;
+            Some(Act::CutBefore | Act::HoldBefore) => {
+                if act == Some(Act::CutBefore) {
+                    self.cut_all();
+                } else {
+                    self.held();
+                    self.without_clients().await;
+                }
+                // Whoever called it is gone with the connection, unless it does not care about hangups.
+                if request.abandoned().await {
+                    return;
+                }
             }
             Some(Act::CutAfter) => cut = Cut::Connection,
             Some(Act::CutWithin) => self.halve_next(),

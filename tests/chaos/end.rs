@@ -12,6 +12,9 @@ pub struct End {
     hosts: Vec<BTreeMap<String, String>>,
 }
 
+/// The name of the listing among what is compared.
+const LIES: &str = "what lies in /tmp and on the datastores";
+
 /// Prints what lies about where nothing should.
 const LISTING: &str = "ls -1AR /tmp /var/tmp /vmfs/volumes | grep -v '^$'";
 
@@ -31,7 +34,7 @@ impl End {
         for event in looked.of("step") {
             let Some(listing) = event["name"].as_str().and_then(|name| name.strip_prefix("seen ")) else { continue };
             let number: usize = event["host"].as_str().unwrap().trim_start_matches("esx").parse().unwrap();
-            all[number - 1].insert("what lies in /tmp and on the datastores".into(), listing.to_owned());
+            all[number - 1].insert(LIES.into(), listing.to_owned());
         }
         Self { hosts: all }
     }
@@ -93,10 +96,9 @@ pub fn compare(then: &End, now: &End) -> Vec<String> {
         for key in now.keys().filter(|key| !then.contains_key(*key)) {
             wrong.push(format!("{host} {key} is new"));
         }
-        for (key, text) in now {
-            let left = text.lines().filter(|line| line.contains("esxprep-") || line.ends_with(".part"));
-            wrong.extend(left.map(|line| format!("{host} left in {key}: {line}")));
-        }
+        let is_left = |line: &&str| line.contains("esxprep-") || line.ends_with(".part");
+        let left = now.keys().map(String::as_str).chain(now[LIES].lines()).filter(is_left);
+        wrong.extend(left.map(|line| format!("{host} left on the host: {line}")));
     }
     wrong
 }

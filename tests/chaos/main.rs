@@ -8,6 +8,7 @@
 #[allow(dead_code)]
 mod common;
 mod end;
+mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -205,30 +206,33 @@ fn disturbed(case: &Case, points: &[Point], kill: bool, undisturbed: &End) -> Ve
 const CUTS: [&str; 3] = ["cut-before", "cut-within", "cut-after"];
 const KILLS: [&str; 2] = ["hold-before", "hold-after"];
 
-/// Hosts in one batch when all points are tried.
+/// Hosts in one batch at most.
 const MANY: usize = 40;
-/// Hosts, and so points, by default.
+/// Points of cuts, and as many of kills, by default.
 const FEW: usize = 8;
+
+/// How many points: `ESXPREP_CHAOS` is a number, or `all`.
+fn wanted() -> usize {
+    match std::env::var("ESXPREP_CHAOS").as_deref() {
+        Ok("all") => usize::MAX,
+        Ok(number) => number.parse().expect("ESXPREP_CHAOS is a number of points or `all`"),
+        Err(_) => FEW,
+    }
+}
 
 /// Those of the points that have their turn: all, or some, others every time. Which ones is printed, and can be given.
 fn chosen(case: &Case, faults: &[&'static str], count: usize) -> Vec<Point> {
     let every: Vec<Point> = faults.iter().flat_map(|fault| (1..=count).map(|at| Point { fault, at })).collect();
-    if all() {
-        return every;
-    }
+    let wanted = wanted().min(every.len());
     let given = std::env::var("ESXPREP_CHAOS_OFFSET").ok().and_then(|text| text.parse().ok());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let offset = given.unwrap_or(now as usize) % every.len();
-    eprintln!("{}, {faults:?}: ESXPREP_CHAOS_OFFSET={offset} of {} points", case.playbook, every.len());
-    (0..FEW).map(|i| every[(offset + i * (every.len() / FEW)) % every.len()]).collect()
-}
-
-fn all() -> bool {
-    std::env::var("ESXPREP_CHAOS").is_ok_and(|word| word == "all")
+    eprintln!("{}, {faults:?}: ESXPREP_CHAOS_OFFSET={offset}, {wanted} of {} points", case.playbook, every.len());
+    (0..wanted).map(|i| every[(offset + i * every.len() / wanted) % every.len()]).collect()
 }
 
 fn chaos(case: &Case) {
-    let hosts = if all() { MANY } else { FEW };
+    let hosts = wanted().min(MANY);
     let plain = Batch::start(case, hosts, &[]);
     let ran = plain.run("apply");
     assert_eq!(ran.code, case.well, "{}", ran.all());
@@ -244,7 +248,7 @@ fn chaos(case: &Case) {
         tried += points.len();
         for (number, batch) in points.chunks(hosts).enumerate() {
             let found = disturbed(case, batch, kill, &undisturbed);
-            if all() {
+            if wanted() > FEW {
                 eprintln!("{} {faults:?} batch {number}, {} points: {} wrong", case.playbook, batch.len(), found.len());
                 found.iter().for_each(|text| eprintln!("{text}"));
             }
