@@ -284,12 +284,12 @@ impl SimHost {
             state.set_boot_disk_lost(self.has(|f| matches!(f, Kind::LateBootbank(_))));
             state.set_datastores_late(true);
         }
-        if self.rebooted() && self.has(|f| matches!(f, Kind::OtherHost)) && !self.swapped.swap(true, Ordering::SeqCst) {
-            state.become_another();
-        }
         self.disk.rebuild(&state, &self.toolbox, &self.root_hash, self.options.sftp)?;
         let root = self.disk.root();
         state.read_files(&root).doing("read back the saved files of", &root)?;
+        if self.rebooted() && self.has(|f| matches!(f, Kind::OtherHost)) && !self.swapped.swap(true, Ordering::SeqCst) {
+            state.become_another();
+        }
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });
         let small = self.faults.iter().find_map(|f| if let Kind::StoreSize(n) = f { Some(*n) } else { None });
         let store = small.and_then(|bytes| Some((state.datastores().first()?.1.clone(), bytes)));

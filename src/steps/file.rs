@@ -99,6 +99,15 @@ fn mode<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u32>, D::Error> {
     }
 }
 
+/// Stops where a datastore is not mounted: a folder that is made in its place would be in memory, and in its way later.
+fn on_a_datastore(folder: &str) -> Option<Action> {
+    let (name, _) = folder.strip_prefix("/vmfs/volumes/")?.split_once('/').unwrap_or((&folder["/vmfs/volumes/".len()..], ""));
+    let volume = quote(&format!("/vmfs/volumes/{name}"));
+    Some(Action::Run(Command::raw(format!(
+        "[ -d {volume} ] || {{ echo \"there is no datastore at \"{volume}\": look at \\`esxcli storage filesystem list\\`\" >&2; exit 1; }}"
+    ))))
+}
+
 /// Whether what is written below this path is on a disk anyway.
 fn on_disk(path: &str) -> bool {
     ["/vmfs/volumes/", "/bootbank/", "/altbootbank/", "/scratch/", "/locker/", "/productLocker/", "/store/"]
@@ -322,6 +331,7 @@ impl Step for File {
             if now.is_none()
                 && let Some((parent, _)) = path.rsplit_once('/').filter(|(p, _)| !p.is_empty())
             {
+                actions.extend(on_a_datastore(parent));
                 actions.push(Action::Run(Command::new("mkdir -p").arg(parent)));
             }
             let mode = mode.or(mode_now).unwrap_or(0o644);
