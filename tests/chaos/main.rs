@@ -207,7 +207,7 @@ const CUTS: [&str; 3] = ["cut-before", "cut-within", "cut-after"];
 const KILLS: [&str; 2] = ["hold-before", "hold-after"];
 
 /// Hosts in one batch at most.
-const MANY: usize = 40;
+const MANY: usize = 20;
 /// Points of cuts, and as many of kills, by default.
 const FEW: usize = 8;
 
