@@ -29,6 +29,13 @@ fn survives(watch: &Watch, target: &'static Target, input: &[u8]) -> Result<usiz
     Ok(size)
 }
 
+/// A longer run with other inputs: what is added to a target's name where its dice begin, and how many times its
+/// rounds. Without the two variables it is the same bounded run everywhere.
+fn longer() -> (String, u32) {
+    let said = |name: &str| std::env::var(name).unwrap_or_default();
+    (said("ESXPREP_FUZZ_SEED"), said("ESXPREP_FUZZ_TIMES").parse().unwrap_or(1))
+}
+
 fn run(watch: &Watch, target: &'static Target) -> Result<(Duration, usize), String> {
     let started = Instant::now();
     let seeds = seeds(target);
@@ -37,8 +44,9 @@ fn run(watch: &Watch, target: &'static Target) -> Result<(Duration, usize), Stri
         largest = largest.max(survives(watch, target, seed)? / seed.len().max(1));
     }
     survives(watch, target, b"")?;
-    let mut dice = Dice::new(target.name);
-    for _ in 0..target.rounds {
+    let (seed, times) = longer();
+    let mut dice = Dice::new(&format!("{}{seed}", target.name));
+    for _ in 0..target.rounds.saturating_mul(times) {
         let input = mutated(&mut dice, &seeds);
         largest = largest.max(survives(watch, target, &input)? / input.len().max(64));
     }

@@ -191,7 +191,7 @@ fn taking_back(run: &str) -> Result<Playbook, Failure> {
     let recorded = Journal::load(run).map_err(|e| Failure::Text(e.to_string()))?;
     let plan = crate::engine::undo::plan(&recorded);
     for left in &plan.left {
-        eprintln!("warning: esxprep cannot take this back: {left}");
+        tell!("warning: esxprep cannot take this back: {left}");
     }
     if plan.steps == 0 {
         let run = &recorded.meta.run;
@@ -209,7 +209,7 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
     let new = NewRun {
         playbook: playbook.path.clone(),
         name: playbook.name.clone(),
-        argv: std::env::args().collect(),
+        argv: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         mode: options.mode.word().to_owned(),
         hosts: hosts.iter().map(|h| h.name.clone()).collect(),
         resumes: args.resume.clone(),
@@ -242,8 +242,8 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
     // The run is over whatever the journal says: a full disk here must not change the exit code.
     match reporting.await.map(|journal| journal.finish(i32::from(outcome.exit_code))) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => eprintln!("warning: the journal could not be finished: {error}"),
-        Err(error) => eprintln!("warning: a defect in esxprep, the report ended early: {error}"),
+        Ok(Err(error)) => tell!("warning: the journal could not be finished: {error}"),
+        Err(error) => tell!("warning: a defect in esxprep, the report ended early: {error}"),
     }
     if let Some(recording) = recording {
         recording.finish(artifacts, outcome.exit_code == INTERRUPTED, human);
@@ -299,7 +299,7 @@ async fn report_events(
                         && !told
                     {
                         told = true;
-                        eprintln!("warning: the journal cannot be written: {error}");
+                        tell!("warning: the journal cannot be written: {error}");
                     }
                     keeps.send_modify(|kept| *kept += 1);
                     reporter.event(&event);
@@ -310,7 +310,7 @@ async fn report_events(
         }
     }
     if let Err(error) = reporter.finish() {
-        eprintln!("warning: the report could not be finished: {error}");
+        tell!("warning: the report could not be finished: {error}");
     }
     journal
 }
@@ -327,16 +327,14 @@ async fn interrupts(cancel: CancellationToken, ctx: Arc<Context>, recording: Opt
             _ = terminate.recv() => {}
         }
         if again {
-            eprintln!(
-                "interrupted again: stopping at once; what was under way may be half done, run it again to go on"
-            );
+            tell!("interrupted again: stopping at once; what was under way may be half done, run it again to go on");
             if let Some(recording) = &recording {
                 let artifacts = tokio::time::timeout(Duration::from_secs(1), ctx.artifacts.recordable()).await;
                 recording.finish(artifacts.unwrap_or_default(), true, human);
             }
             std::process::exit(i32::from(INTERRUPTED));
         }
-        eprintln!("interrupted: finishing the change in hand (again to stop at once)");
+        tell!("interrupted: finishing the change in hand (again to stop at once)");
         cancel.cancel();
     }
 }

@@ -33,13 +33,13 @@ pub fn bundle(args: &BundleArgs) -> ExitCode {
     let software = match crate::engine::prepare::inspect_file(file) {
         Ok(software) => software,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             return ExitCode::FAILURE;
         }
     };
     if *json {
         match serde_json::to_string_pretty(&software) {
-            Ok(text) => return super::print(text + "\n"),
+            Ok(text) => return super::print_json(text + "\n"),
             Err(error) => return super::fail(&error.to_string()),
         }
     }
@@ -55,12 +55,13 @@ pub fn bundle(args: &BundleArgs) -> ExitCode {
         "Maintenance mode",
         "Payload bytes",
     ]);
+    let cell = |text: &str| crate::report::one_line(text).into_owned();
     for vib in &software.vibs {
         table.add_row([
-            vib.name.clone(),
-            vib.version.clone(),
-            vib.vendor.clone(),
-            vib.acceptance.clone(),
+            cell(&vib.name),
+            cell(&vib.version),
+            cell(&vib.vendor),
+            cell(&vib.acceptance),
             if vib.unsigned { "no" } else { "yes (not checked)" }.to_owned(),
             if vib.live_install { "yes" } else { "no: needs a reboot" }.to_owned(),
             if vib.maintenance_mode { "needed" } else { "not needed" }.to_owned(),

@@ -111,7 +111,7 @@ async fn show(hosts: Asked, json: bool) -> u8 {
                     if let Some(map) = value.as_object_mut() {
                         map.insert("host".into(), host.name.clone().into());
                     }
-                    super::print(format!("{value}\n"));
+                    super::print_json(format!("{value}\n"));
                 } else {
                     super::print(format!("{}\n{}\n", host.name, facts.describe()));
                 }
@@ -121,7 +121,7 @@ async fn show(hosts: Asked, json: bool) -> u8 {
                     HostError::Transport(_) => unreachable += 1,
                     _ => failed += 1,
                 }
-                eprintln!("error: {}: {error}", host.name);
+                tell!("error: {}: {error}", host.name);
             }
         }
     }

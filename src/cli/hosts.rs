@@ -109,7 +109,7 @@ impl HostArgs {
             None
         };
         for warning in &inventory.warnings {
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         for host in &mut inventory.hosts {
             host.target.host_key.accept_new |= self.accept_new;
@@ -157,7 +157,7 @@ impl Failure {
             Self::Problems(problems) => {
                 let term = console::Term::stderr();
                 let width = usize::from(term.size().1).clamp(60, 140);
-                eprintln!("{}", problems.drawn(console::colors_enabled_stderr(), width));
+                super::tell(&problems.drawn(console::colors_enabled_stderr(), width));
                 std::process::ExitCode::from(super::EXIT_USAGE)
             }
         }

@@ -32,7 +32,7 @@ pub fn log(args: &LogArgs) -> ExitCode {
         Ok(journal) if args.json => {
             let lines: Result<String, _> = journal.events.iter().map(|e| e.to_line().map(|line| line + "\n")).collect();
             match lines {
-                Ok(lines) => super::print(lines),
+                Ok(lines) => super::print_json(lines),
                 Err(error) => super::fail(&error.to_string()),
             }
         }

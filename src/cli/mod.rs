@@ -1,5 +1,14 @@
 //! One file a subcommand: arguments in, call, exit code out.
 
+/// A line on standard error, for people.
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::cli::tell(&format!($($text)*)) };
+}
+/// A line on standard output, for people.
+macro_rules! say {
+    ($($text:tt)*) => { { let _ = $crate::cli::print(format!("{}\n", format_args!($($text)*))); } };
+}
+
 mod apply;
 mod bundle;
 mod facts;
@@ -18,6 +27,7 @@ mod test;
 mod validate;
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -94,7 +104,7 @@ pub fn main() -> ExitCode {
     // `ssh` runs this program to be given a lab's password (`lab ssh`).
     if let Ok(asked) = std::env::var(crate::lab::work::ASKPASS_VARIABLE) {
         return match crate::lab::work::askpass(&asked) {
-            Ok(password) => print(password + "\n"),
+            Ok(password) => raw(password + "\n"),
             Err(error) => fail(&error.to_string()),
         };
     }
@@ -105,9 +115,15 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == lab::HUB) {
         return lab::hub();
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
     if let Err(error) = start_log(cli.log_file.as_deref()) {
         return fail(&error);
+    }
+    if keeps_secrets(&cli.command) {
+        no_core_dumps();
     }
     match cli.command {
         Command::Apply(args) => apply::apply(*args),
@@ -126,12 +142,40 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "esxprep", &mut script);
-            print(&script)
+            raw(&script)
         }
         Command::Man => match man() {
-            Ok(page) => print(&page),
+            Ok(page) => raw(&page),
             Err(error) => fail(&format!("cannot write the manual page: {error}")),
         },
+    }
+}
+
+/// A command line that is none, or a question about it: clap's own text, but for what an argument holds.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let strange = |arg: std::ffi::OsString| arg.to_string_lossy().contains(crate::report::steers);
+    if std::env::args_os().any(strange) {
+        tell(error.render().to_string().trim_end());
+    } else {
+        // Nothing else can be done about a terminal that is gone.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE))
+}
+
+/// Whether a command reads passwords.
+fn keeps_secrets(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Apply(_) | Command::Verify(_) | Command::Facts(_) | Command::Validate(_) | Command::Lab(_)
+    )
+}
+
+/// Keeps the memory of this process out of core dumps, and from other processes of the same user: passwords are in it.
+/// Programs that it starts are as they always were (execve(2) sets it back).
+fn no_core_dumps() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!("core dumps of this process cannot be forbidden: {error}");
     }
 }
 
@@ -141,10 +185,27 @@ fn man() -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
-fn print(text: impl AsRef<[u8]>) -> ExitCode {
+/// Writes text for people to standard output: here and in [`tell`] is the edge where nothing that came from outside may
+/// steer a terminal.
+fn print(text: impl AsRef<str>) -> ExitCode {
+    raw(crate::report::shown(text.as_ref(), console::colors_enabled()).as_bytes())
+}
+
+/// Writes JSON to standard output.
+fn print_json(text: impl AsRef<str>) -> ExitCode {
+    raw(crate::report::json_shown(text.as_ref()).as_bytes())
+}
+
+/// Writes a line for people to standard error. That nobody reads it is no error.
+fn tell(text: &str) {
+    let text = crate::report::shown(text, console::colors_enabled_stderr());
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes to standard output as it is. A reader that has seen enough (`| head`) is no error.
+fn raw(bytes: impl AsRef<[u8]>) -> ExitCode {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             fail(&format!("cannot write to standard output: {error}"))
         }
@@ -154,7 +215,7 @@ fn print(text: impl AsRef<[u8]>) -> ExitCode {
 
 /// Prints an error and returns the exit code for it.
 fn fail(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    tell(&format!("error: {message}"));
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -165,7 +226,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 fn start_log(file: Option<&std::path::Path>) -> Result<(), String> {
     let Some(path) = file else { return Ok(()) };
-    let file = std::fs::File::create(path).map_err(|e| format!("cannot write the log {}: {e}", path.display()))?;
+    // Its owner's alone: it tells hosts, users and commands.
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| format!("cannot write the log {}: {e}", path.display()))?;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("esxprep=debug,russh=info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();

@@ -59,7 +59,7 @@ pub fn parse(args: &ParseArgs) -> ExitCode {
         None => String::new(),
     };
     if std::io::stdin().is_terminal() {
-        eprintln!("paste what the command printed, then Ctrl-D");
+        tell!("paste what the command printed, then Ctrl-D");
     }
     let mut bytes = Vec::new();
     if let Err(error) = std::io::stdin().lock().read_to_end(&mut bytes) {
@@ -71,7 +71,7 @@ pub fn parse(args: &ParseArgs) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error @ ParseError::UnknownCommand(_)) => return super::fail(&error.to_string()),
         Err(error @ ParseError::Form { .. }) => {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             return ExitCode::from(EXIT_UNREADABLE);
         }
     };
@@ -79,7 +79,7 @@ pub fn parse(args: &ParseArgs) -> ExitCode {
     let failed = matches!(parsed, Parsed::Failed(_));
     let value = if args.typed && !failed { parse::typed(value) } else { value };
     let text = if args.compact { value.to_string() } else { format!("{value:#}") };
-    let printed = super::print(format!("{text}\n"));
+    let printed = super::print_json(format!("{text}\n"));
     if failed { ExitCode::from(EXIT_FAILED) } else { printed }
 }
 
@@ -112,7 +112,7 @@ fn list(args: &ParseArgs) -> ExitCode {
     let all = parse::listed();
     if args.json {
         return match serde_json::to_string_pretty(&all) {
-            Ok(text) => super::print(format!("{text}\n")),
+            Ok(text) => super::print_json(format!("{text}\n")),
             Err(error) => super::fail(&format!("cannot print the list: {error}")),
         };
     }

@@ -152,8 +152,8 @@ impl Recording {
             Ok(said) if human => {
                 super::print(format!("{said}\n"));
             }
-            Ok(said) => eprintln!("{said}"),
-            Err(error) => eprintln!("warning: {error}"),
+            Ok(said) => tell!("{said}"),
+            Err(error) => tell!("warning: {error}"),
         }
     }
 }

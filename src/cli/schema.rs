@@ -32,7 +32,7 @@ pub fn schema(args: &SchemaArgs) -> ExitCode {
         What::Events => schemars::schema_for!(crate::engine::events::Event).to_value(),
     };
     match serde_json::to_string_pretty(&value) {
-        Ok(text) => super::print(text + "\n"),
+        Ok(text) => super::print_json(text + "\n"),
         Err(error) => super::fail(&error.to_string()),
     }
 }

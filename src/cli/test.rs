@@ -109,13 +109,13 @@ fn all(args: &TestArgs) -> Result<Results, Failure> {
     let extra = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
     let (files, skipped) = gather(&args.fixture).map_err(|e| text(&e))?;
     for file in skipped {
-        eprintln!("warning: {} is left out: it does not begin with `esxprep fixture 1`", file.display());
+        tell!("warning: {} is left out: it does not begin with `esxprep fixture 1`", file.display());
     }
     for file in &files {
         let ended = |h: &&HostFixture| h.meta.get("ended").is_some_and(|how| how == "interrupted");
         let hosts: Vec<&str> = file.fixture.hosts.iter().filter(ended).map(|h| h.name.as_str()).collect();
         if !hosts.is_empty() {
-            eprintln!(
+            tell!(
                 "warning: {} was recorded in a run that was interrupted: of {} nothing is known from there on, and what \
                  comes then is not what a host would do",
                 file.path.display(),
@@ -136,7 +136,7 @@ fn all(args: &TestArgs) -> Result<Results, Failure> {
             let playbook = match Playbook::load(path, &known) {
                 Ok(playbook) => playbook,
                 Err(problems) => {
-                    eprintln!("with the variables of {} and of -e:", file.path.display());
+                    tell!("with the variables of {} and of -e:", file.path.display());
                     return Err(Failure::Problems(problems));
                 }
             };

@@ -37,7 +37,7 @@ pub fn validate(args: &ValidateArgs) -> ExitCode {
             Ok(inventory) => known.extend(inventory.hosts.into_iter().flat_map(|h| h.vars.into_keys())),
             Err(problems) => {
                 failed = Some(Failure::Problems(problems).show());
-                eprintln!("note: the inventory's variables are not known, so playbooks are checked without them\n");
+                tell!("note: the inventory's variables are not known, so playbooks are checked without them\n");
             }
         }
     }

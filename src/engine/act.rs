@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::detached::{DetachedScript, Progress};
 use super::events::{ChangeShown, EventKind};
 use super::host::{HostError, HostRun};
@@ -33,11 +34,12 @@ impl HostRun {
         step: &dyn Step,
         change: &Change,
         ran: &mut Vec<(Command, Output)>,
+        ahead: Option<&mut Ahead>,
     ) -> Result<Verdict, Acted> {
         if change.effect.maintenance && !change.actions.is_empty() {
             self.enter_maintenance().await?;
         }
-        let acted = self.actions(step, change, ran).await;
+        let acted = self.actions(step, change, ran, ahead).await;
         let lost = matches!(
             &acted,
             Err(Acted::Host(HostError::Transport(error))) if !matches!(error, TransportError::NotRecorded { .. })
@@ -71,6 +73,7 @@ impl HostRun {
         step: &dyn Step,
         change: &Change,
         ran: &mut Vec<(Command, Output)>,
+        mut ahead: Option<&mut Ahead>,
     ) -> Result<Verdict, Acted> {
         let mut all = Verdict::default();
         let mut any = false;
@@ -79,7 +82,11 @@ impl HostRun {
                 Action::Run(command) => {
                     self.phase(change.summary.clone());
                     self.dirty |= !change.effect.transient;
-                    let output = self.session.change(command).await.map_err(transport)?;
+                    let output = match ahead.as_mut().and_then(|ahead| ahead.answers.pop_front()) {
+                        Some(answer) => answer,
+                        None => self.session.change(command).await,
+                    };
+                    let output = output.map_err(transport)?;
                     let verdict = step.judge(command, &output).map_err(|e| Acted::Failed(e.to_string()))?;
                     ran.push((command.clone(), output));
                     all.reboot |= verdict.reboot;

@@ -255,13 +255,15 @@ impl HostRun {
         let mut last: VecDeque<Coming<'_>> = VecDeque::new();
         while !queue.is_empty() {
             let mut coming: VecDeque<Coming<'_>> = self.observe_segment(next_segment(&mut queue)).await?.into();
-            while let Some((def, bound)) = coming.pop_front() {
-                if bound.what.as_ref().is_ok_and(|s| s.ends_ssh()) {
-                    last.push_back((def, bound));
+            loop {
+                self.plan_ahead(coming.make_contiguous()).await?;
+                let Some(next) = coming.pop_front() else { break };
+                if next.bound.what.as_ref().is_ok_and(|s| s.ends_ssh()) {
+                    last.push_back(next);
                     continue;
                 }
-                let boot = self.result.reboots;
-                self.step(def, bound, coming.make_contiguous()).await?;
+                let (def, boot) = (next.def, self.result.reboots);
+                self.step(next, coming.make_contiguous()).await?;
                 if self.result.reboots != boot {
                     coming = self.bind_again(def, coming)?;
                 }
@@ -277,7 +279,8 @@ impl HostRun {
                 self.save().await?;
             }
         }
-        while let Some((def, bound)) = last.pop_front() {
+        while let Some(next) = last.pop_front() {
+            let Coming { def, bound, .. } = &next;
             // Whoever has to come back for what failed needs the way in.
             if self.result.failed > 0 && self.ctx.options.mode == Mode::Apply && bound.what.is_ok() && bound.fix {
                 let note = format!("left open: {} steps before failed", self.result.failed);
@@ -285,7 +288,7 @@ impl HostRun {
                 self.ended(def.number, def.kind.name, &bound.name, ended);
                 continue;
             }
-            self.step(def, bound, last.make_contiguous()).await?;
+            self.step(next, last.make_contiguous()).await?;
         }
         Ok(())
     }
@@ -322,11 +325,11 @@ impl HostRun {
         at: &StepDef,
         coming: VecDeque<Coming<'d>>,
     ) -> Result<VecDeque<Coming<'d>>, HostError> {
-        let (mut again, rest): (VecDeque<_>, VecDeque<_>) = coming.into_iter().partition(|c| c.0.number == at.number);
-        let mut defs: Vec<&StepDef> = rest.into_iter().map(|(def, _)| def).collect();
+        let (mut again, rest): (VecDeque<_>, VecDeque<_>) = coming.into_iter().partition(|c| c.def.number == at.number);
+        let mut defs: Vec<&StepDef> = rest.into_iter().map(|next| next.def).collect();
         defs.dedup_by_key(|def| def.number);
         for def in defs {
-            again.extend(self.bind(def)?.into_iter().map(|bound| (def, bound)));
+            again.extend(self.bind(def)?.into_iter().map(|bound| Coming::new(def, bound)));
         }
         Ok(again)
     }

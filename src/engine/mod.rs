@@ -1,6 +1,7 @@
 //! The only room with I/O to a host: identify, observe, compare, act, verify, persist, reboot.
 
 mod act;
+mod ahead;
 pub mod artifacts;
 mod closed;
 mod controls;

@@ -2,6 +2,7 @@
 //!
 //! An esxcli call costs about a second, so what is read is what counts: never what nobody looks at before it is stale.
 
+use super::ahead::Planned;
 use super::events::EventKind;
 use super::host::{HostError, HostRun};
 use super::run::Mode;
@@ -11,18 +12,29 @@ use crate::steps::{Change, Seen, Step, StepError};
 use crate::transport::TransportError;
 
 /// A step that is bound and still to come.
-pub(super) type Coming<'d> = (&'d StepDef, Bound);
+pub(super) struct Coming<'d> {
+    pub def: &'d StepDef,
+    pub bound: Bound,
+    /// What it came to, when that was found out already.
+    pub planned: Option<Planned>,
+}
+
+impl<'d> Coming<'d> {
+    pub fn new(def: &'d StepDef, bound: Bound) -> Self {
+        Self { def, bound, planned: None }
+    }
+}
 
 /// What the steps so far are expected to make stale.
 #[derive(Default)]
-struct Altered {
+pub(super) struct Altered {
     something: bool,
     everything: bool,
     beginnings: Vec<&'static str>,
 }
 
 impl Altered {
-    fn by(&mut self, step: &dyn Step) {
+    pub fn by(&mut self, step: &dyn Step) {
         self.something = true;
         match step.influences() {
             None => self.everything = true,
@@ -32,10 +44,16 @@ impl Altered {
 
     /// Whether the output of this command may be another one now. Only plain esxcli commands have known subjects; a
     /// shell command may read anything.
-    fn reaches(&self, text: &str) -> bool {
-        let plain = text.starts_with("esxcli ") && !text.contains(['|', ';', '&', '$', '`', '\n', '<']);
-        self.everything || !plain && self.something || self.beginnings.iter().any(|b| text.starts_with(b))
+    pub fn reaches(&self, text: &str) -> bool {
+        self.everything
+            || !is_plain_esxcli(text) && self.something
+            || self.beginnings.iter().any(|b| text.starts_with(b))
     }
+}
+
+/// One call of esxcli and nothing of the shell's around it.
+pub(super) fn is_plain_esxcli(text: &str) -> bool {
+    text.starts_with("esxcli ") && !text.contains(['|', ';', '&', '$', '`', '\n', '<', '>'])
 }
 
 /// What a step is expected to do.
@@ -48,7 +66,7 @@ struct Expected {
 }
 
 /// The reads that show whether anything differs, and those that only planning a change needs.
-fn reads(step: &dyn Step, host: &HostFacts) -> (Vec<Command>, Vec<Command>) {
+pub(super) fn reads(step: &dyn Step, host: &HostFacts) -> (Vec<Command>, Vec<Command>) {
     let planning = step.only_to_plan(host);
     step.reads(host).into_iter().partition(|read| !planning.iter().any(|p| p.text() == read.text()))
 }
@@ -66,12 +84,12 @@ impl HostRun {
     ) -> Result<Vec<Coming<'d>>, HostError> {
         let mut coming = Vec::with_capacity(segment.len());
         for def in segment {
-            coming.extend(self.bind(def)?.into_iter().map(|bound| (def, bound)));
+            coming.extend(self.bind(def)?.into_iter().map(|bound| Coming::new(def, bound)));
         }
         let inputs: Vec<_> = coming
             .iter()
-            .filter(|(def, _)| self.ctx.options.selected(&def.tags))
-            .filter_map(|(_, bound)| bound.what.as_ref().ok())
+            .filter(|next| self.ctx.options.selected(&next.def.tags))
+            .filter_map(|next| next.bound.what.as_ref().ok())
             .flat_map(|step| step.inputs())
             .collect();
         self.ctx.artifacts.prepare(&inputs, &self.ctx, &self.host.name).await.map_err(HostError::Stopped)?;
@@ -88,8 +106,8 @@ impl HostRun {
         const DEEPEST: usize = 4;
         for _ in 0..DEEPEST {
             let mut more: Vec<Command> = Vec::new();
-            let selected = coming.iter().filter(|(def, _)| self.ctx.options.selected(&def.tags));
-            let others = selected.filter_map(|(_, bound)| bound.what.as_ref().ok()).map(Box::as_ref);
+            let selected = coming.iter().filter(|next| self.ctx.options.selected(&next.def.tags));
+            let others = selected.filter_map(|next| next.bound.what.as_ref().ok()).map(Box::as_ref);
             for step in step.into_iter().chain(others) {
                 if reads(step, &self.facts).0.iter().any(|c| self.observed.get(c).is_none()) {
                     continue;
@@ -109,7 +127,7 @@ impl HostRun {
     /// What `step`, if one is given, and the steps after it will read, as far as it can be told now: up to the next
     /// reboot, and nothing that a change on the way there is expected to alter. What is expected may be wrong; then
     /// something is read once more or once too often, for a step compares only with what is not stale.
-    async fn foresee(&self, step: Option<&dyn Step>, coming: &[Coming<'_>]) -> Vec<Command> {
+    pub(super) async fn foresee(&self, step: Option<&dyn Step>, coming: &[Coming<'_>]) -> Vec<Command> {
         let mut altered = Altered::default();
         if let Some(step) = step
             && self.expect(step).await.acts
@@ -118,8 +136,8 @@ impl HostRun {
         }
         let mut all: Vec<Command> = Vec::new();
         // Steps that close the way in run last.
-        let closes = |c: &&Coming<'_>| c.1.what.as_ref().is_ok_and(|s| s.ends_ssh());
-        for (def, bound) in coming.iter().filter(|c| !closes(c)).chain(coming.iter().filter(closes)) {
+        let closes = |c: &&Coming<'_>| c.bound.what.as_ref().is_ok_and(|s| s.ends_ssh());
+        for Coming { def, bound, .. } in coming.iter().filter(|c| !closes(c)).chain(coming.iter().filter(closes)) {
             let Ok(step) = &bound.what else { continue };
             if step.barrier().is_some() && self.ctx.options.mode == Mode::Apply && !self.ctx.options.no_reboot {
                 break;
@@ -252,7 +270,7 @@ impl HostRun {
         self.follow(Some(step), &[]).await
     }
 
-    async fn compare(&self, step: &dyn Step) -> Result<Vec<Change>, StepError> {
+    pub(super) async fn compare(&self, step: &dyn Step) -> Result<Vec<Change>, StepError> {
         let artifacts = self.ctx.artifacts.prepared(&step.inputs()).await;
         step.compare(&Seen { host: &self.facts, outputs: &self.observed, artifacts: &artifacts })
     }

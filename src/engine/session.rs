@@ -108,6 +108,23 @@ impl Session {
         Ok(replies.into_iter().map(output).collect())
     }
 
+    /// Makes changes one after the other in one round trip, as long as each ends with code 0 and says nothing: the
+    /// outputs of those that began, and what broke it off, if anything did.
+    pub async fn change_in_turn(
+        &mut self,
+        commands: &[Command],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> (Vec<Output>, Option<TransportError>) {
+        let requests: Vec<Request> = commands.iter().map(|c| self.request(c, true)).collect();
+        for command in commands {
+            tracing::debug!(host = self.target.name, %command, "sending");
+        }
+        let lost = self.lost();
+        let Some(shell) = self.shell.as_mut() else { return (Vec::new(), Some(lost)) };
+        let chained = shell.in_turn(&requests, done).await;
+        (chained.replies.into_iter().map(output).collect(), chained.broken)
+    }
+
     /// Runs one command that changes nothing.
     pub async fn run(&mut self, command: &Command) -> Result<Output, TransportError> {
         self.one(command, false).await

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::act::Acted;
+use super::ahead::{Ahead, Planned};
 use super::events::{ChangeShown, ControlVerdict, EventKind, Status, StepEvent};
 use super::host::{HostError, HostRun};
 use super::observe::Coming;
@@ -97,23 +98,24 @@ enum Tried {
     Aside(ControlVerdict, String),
 }
 
-fn shown(changes: &[Change]) -> Vec<ChangeShown> {
+fn shown_change(change: &Change) -> ChangeShown {
     let command = |action: &Action| match action {
         Action::Run(command) => vec![command.shown().to_owned()],
         Action::Upload { path, .. } => vec![format!("(upload) {path}")],
         Action::Detached(detached) => detached.commands.iter().map(|c| c.shown().to_owned()).collect(),
     };
-    changes
-        .iter()
-        .map(|c| ChangeShown {
-            summary: c.summary.clone(),
-            before: c.before.clone(),
-            after: c.after.clone(),
-            commands: c.actions.iter().flat_map(command).collect(),
-            by_hand: c.by_hand.clone(),
-            undo: None,
-        })
-        .collect()
+    ChangeShown {
+        summary: change.summary.clone(),
+        before: change.before.clone(),
+        after: change.after.clone(),
+        commands: change.actions.iter().flat_map(command).collect(),
+        by_hand: change.by_hand.clone(),
+        undo: None,
+    }
+}
+
+fn shown(changes: &[Change]) -> Vec<ChangeShown> {
+    changes.iter().map(shown_change).collect()
 }
 
 /// What still differs, as an error says it.
@@ -125,8 +127,9 @@ pub(super) fn differing<'a>(changes: impl IntoIterator<Item = &'a Change>) -> St
 impl HostRun {
     /// One bound step: compare, act, verify, expect, register; tried again as often as it says.
     /// What has to be read for it is read together with what the steps that are `coming` need.
-    pub(super) async fn step(&mut self, def: &StepDef, bound: Bound, coming: &[Coming<'_>]) -> Result<(), HostError> {
+    pub(super) async fn step(&mut self, next: Coming<'_>, coming: &[Coming<'_>]) -> Result<(), HostError> {
         let started = Instant::now();
+        let Coming { def, bound, mut planned } = next;
         let resumed = self.resumed(def, &bound);
         let Bound { name, what, expect, fix } = bound;
         let (number, kind) = (def.number, def.kind.name);
@@ -149,7 +152,10 @@ impl HostRun {
             left_out(self, already, Some(ControlVerdict::NotJudged));
             return Ok(());
         }
-        self.ctx.interrupted()?;
+        // What was made ahead is reported, whatever the user wants now.
+        if planned.as_ref().is_none_or(|planned| planned.ahead.is_none()) {
+            self.ctx.interrupted()?;
+        }
         if let Some(barrier) = step.barrier() {
             let ended = self.barrier(&name, &barrier).await?;
             self.ended(number, kind, &name, ended);
@@ -168,7 +174,7 @@ impl HostRun {
             self.session.limit_commands(def.timeout);
             let acts = self.ctx.options.mode == Mode::Apply && waived.is_none() && fix;
             let about = About { number, kind, name: &name, acts, fix };
-            let tried = self.attempt(step.as_ref(), &expect, coming, &about).await;
+            let tried = self.attempt(step.as_ref(), &expect, coming, &about, planned.take()).await;
             self.session.limit_commands(None);
             match tried? {
                 Ok(Tried::Aside(verdict, why)) => {
@@ -255,7 +261,7 @@ impl HostRun {
     }
 
     /// Why a control is not changed on this host although it may differ.
-    fn waived(&self, def: &StepDef) -> Option<String> {
+    pub(super) fn waived(&self, def: &StepDef) -> Option<String> {
         let waiver = super::controls::waiver(&self.ctx.playbook.waivers, def.id.as_deref()?, &self.host.name)?;
         let valid = !waiver.expired(&self.ctx.today);
         valid.then(|| format!("waived until {}: {}", waiver.until, waiver.reason))
@@ -268,8 +274,13 @@ impl HostRun {
         expect: &[Box<dyn Step>],
         coming: &[Coming<'_>],
         about: &About<'_>,
+        planned: Option<Planned>,
     ) -> Result<Result<Tried, Failed>, HostError> {
-        let changes = match self.look_ahead(step, coming).await? {
+        let (compared, mut ahead) = match planned {
+            Some(planned) => (planned.compared, planned.ahead),
+            None => (self.look_ahead(step, coming).await?, None),
+        };
+        let changes = match compared {
             Ok(changes) => changes,
             Err(error @ StepError::NotApplicable(_)) => {
                 return Ok(Ok(Tried::Aside(ControlVerdict::NotApplicable, error.to_string())));
@@ -294,8 +305,11 @@ impl HostRun {
         let mut ran = Vec::new();
         let makes = done.changes.iter().any(|c| c.by_hand.is_none());
         if makes && about.acts {
-            self.announce(about, &done.changes).await;
-            match self.make(step, &mut done, &mut ran).await {
+            if ahead.is_none() {
+                self.announce(about.number, about.kind, about.name, &done.changes);
+                self.ctx.journalled().await;
+            }
+            match self.make(step, &mut done, &mut ran, ahead.as_mut()).await {
                 Ok(()) => {}
                 Err(Acted::Failed(error)) => return Ok(Err(Failed::after(error, done.changes))),
                 Err(Acted::Host(error)) => return Err(error),
@@ -318,26 +332,33 @@ impl HostRun {
         Ok(Ok(Tried::Done(done)))
     }
 
-    /// Says what will be changed and what takes it back, before anything is.
-    async fn announce(&self, about: &About<'_>, changes: &[Change]) {
-        let made: Vec<Change> = changes.iter().filter(|c| !c.actions.is_empty()).cloned().collect();
+    /// Says what will be changed and what takes it back. The journal must have it before anything is changed.
+    pub(super) fn announce(&self, step: usize, kind: &str, name: &str, changes: &[Change]) {
+        let made: Vec<ChangeShown> = changes
+            .iter()
+            .filter(|change| !change.actions.is_empty())
+            .map(|change| ChangeShown { undo: change.undo.clone(), ..shown_change(change) })
+            .collect();
         if made.is_empty() {
             return;
         }
-        let undo = made.iter().map(|c| c.undo.clone());
-        let changes = shown(&made).into_iter().zip(undo).map(|(shown, undo)| ChangeShown { undo, ..shown }).collect();
         self.ctx.emit(EventKind::Making {
             host: self.host.name.clone(),
-            step: about.number,
-            kind: about.kind.to_owned(),
-            name: about.name.to_owned(),
-            changes,
+            step,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            changes: made,
         });
-        self.ctx.journalled().await;
     }
 
     /// Acts, then reads again: what still differs is a failure, what only waits for the reboot is not.
-    async fn make(&mut self, step: &dyn Step, done: &mut Done, ran: &mut Vec<(Command, Output)>) -> Result<(), Acted> {
+    async fn make(
+        &mut self,
+        step: &dyn Step,
+        done: &mut Done,
+        ran: &mut Vec<(Command, Output)>,
+        mut ahead: Option<&mut Ahead>,
+    ) -> Result<(), Acted> {
         let acts = done.changes.iter().any(|c| !c.actions.is_empty());
         if acts && !self.facts.persistent && !self.ctx.options.allow_unsaved {
             return Err(Acted::Failed(self.forgetful()));
@@ -345,14 +366,14 @@ impl HostRun {
         let mut reboot = false;
         let mut any_changed = false;
         for change in done.changes.iter().filter(|c| c.by_hand.is_none()) {
-            let verdict = self.act(step, change, ran).await?;
+            let verdict = self.act(step, change, ran, ahead.as_deref_mut()).await?;
             reboot |= verdict.reboot || change.effect.reboot;
             done.notes.extend(verdict.note);
             any_changed |= verdict.changed != Some(false);
             self.dirty |= !change.actions.is_empty() && !change.effect.transient;
         }
         done.nothing_changed = !any_changed;
-        if acts {
+        if acts && !ahead.is_some_and(|ahead| ahead.read_again) {
             self.forget(step);
         }
         if step.verifiable() && !step.proved_by_reboot() && acts {

@@ -66,11 +66,12 @@ impl SourceFile {
         }
         shown.push_str(&text[done..]);
         // What would move a terminal's cursor is shown as `?`, a byte for a byte.
-        let visible = |c: char| !c.is_ascii_control() || matches!(c, '\n' | '\r' | '\t');
+        let visible = |c: char| !steers(c) || matches!(c, '\n' | '\r' | '\t');
         if !shown.chars().all(visible) {
-            shown = shown.chars().map(|c| if visible(c) { c } else { '?' }).collect();
+            let marks = |c: char| if visible(c) { String::from(c) } else { "?".repeat(c.len_utf8()) };
+            shown = shown.chars().map(marks).collect();
         }
-        Arc::new(Self { name: name.into(), shown: shown.into(), text })
+        Arc::new(Self { name: printable(name.into()), shown: shown.into(), text })
     }
 
     /// The same file with these byte ranges blanked wherever it is shown.
@@ -160,10 +161,16 @@ impl Span {
     }
 }
 
+/// Whether a character could steer a terminal or turn the order of the text around it.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Without what would move a terminal's cursor.
 fn printable(text: String) -> String {
-    if text.contains(|c: char| c.is_control() && c != '\n') {
-        text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    if text.contains(|c: char| steers(c) && c != '\n') {
+        text.chars().map(|c| if steers(c) && c != '\n' { '?' } else { c }).collect()
     } else {
         text
     }
@@ -184,7 +191,7 @@ impl Problem {
         Self {
             message: printable(message.into()),
             source: Some(NamedSource::new(span.file.name(), span.file.shown.clone())),
-            labels: vec![(span.first_line(), label.into())],
+            labels: vec![(span.first_line(), printable(label.into()))],
             help: None,
         }
     }
@@ -217,7 +224,7 @@ impl Problem {
     /// Points at a second place. One in another file is named in the help text.
     #[must_use]
     pub fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
-        let label = label.into();
+        let label = printable(label.into());
         match self.labels.first() {
             Some((first, _)) if Arc::ptr_eq(&first.file.text, &span.file.text) => {
                 self.labels.push((span.first_line(), label));

@@ -122,7 +122,9 @@ impl Html {
         // The name's ending switches the escaping on: nothing from a host becomes markup.
         env.add_template("report.html", include_str!("report.html")).map_err(io::Error::other)?;
         let template = env.get_template("report.html").map_err(io::Error::other)?;
-        template.render(minijinja::value::Serde(self.page())).map_err(io::Error::other)
+        let page = template.render(minijinja::value::Serde(self.page())).map_err(io::Error::other)?;
+        // Neither a browser nor a terminal that is shown the page may be steered by a name.
+        Ok(super::shown(&page, false).into_owned())
     }
 
     fn page(&self) -> Page<'_> {

@@ -7,7 +7,7 @@ use super::bars::Bars;
 use super::collect::Collected;
 use super::lines::Lines;
 use super::sink::Stream;
-use super::{ReportOptions, Reporter, summary};
+use super::{ReportOptions, Reporter, shown, summary};
 use crate::engine::events::{Event, EventKind};
 
 /// Lines wait at most this long before they appear above the bars, so that 200 hosts do not redraw for each.
@@ -55,6 +55,7 @@ impl<W: Write + Send> Human<W> {
             return;
         }
         let text = std::mem::take(&mut self.pending);
+        let text = shown(&text, self.options.color);
         match &self.bars {
             Some(bars) => bars.above(|| self.out.put(&text)),
             None => self.out.put(&text),
@@ -70,7 +71,8 @@ impl<W: Write + Send> Human<W> {
             bars.clear();
         }
         if !self.run.run.is_empty() {
-            self.out.put(&summary::render(&self.run, &self.options, &self.lines, ended));
+            let end = summary::render(&self.run, &self.options, &self.lines, ended);
+            self.out.put(&shown(&end, self.options.color));
         }
     }
 }

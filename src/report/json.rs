@@ -29,7 +29,7 @@ impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, event: &Event) {
         // Strings and numbers only: an event always has its JSON.
         if let Ok(line) = event.to_shown_line() {
-            self.out.put(&(line + "\n"));
+            self.out.put(&(super::json_shown(&line).into_owned() + "\n"));
         }
     }
 

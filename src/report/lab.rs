@@ -54,7 +54,7 @@ impl<W: Write + Send> LabReporter for LabJson<W> {
     fn happens(&mut self, what: &Happening) {
         // Strings and numbers only: an event always has its JSON.
         if let Ok(line) = what.to_line() {
-            self.out.put(&(line + "\n"));
+            self.out.put(&(super::json_shown(&line).into_owned() + "\n"));
         }
     }
 
@@ -81,6 +81,7 @@ impl<W: Write + Send> LabHuman<W> {
         if text.is_empty() {
             return;
         }
+        let text = &*super::shown(text, self.lines.colored());
         match &self.live {
             Some(live) => live.multi.suspend(|| self.out.put(text)),
             None => self.out.put(text),

@@ -147,6 +147,11 @@ impl Lines {
         format!("{}\n", left.trim_end())
     }
 
+    /// Whether lines are painted.
+    pub fn colored(&self) -> bool {
+        self.options.color
+    }
+
     pub fn bold(&self, text: &str) -> String {
         self.paint(Style::new().bold(), text)
     }

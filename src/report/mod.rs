@@ -37,7 +37,7 @@ pub use json::Json;
 pub use junit::Junit;
 pub use lab::{LabReporter, lab_reporter};
 pub use log::{render_list, render_run};
-pub use text::{block, one_line};
+pub use text::{block, json as json_shown, one_line, shown, steers};
 pub use trials::{Trial, TrialJunit};
 
 /// Reads a run's events and shows them somehow.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::service::hostconfig;
 use super::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, given, parse_as};
 use crate::esxi::{Command, HostFacts, Output, vimdump};
 
@@ -73,11 +74,6 @@ fn is_enabled() -> Command {
     Command::new("vim-cmd -U dcui vimsvc/auth/lockdown_is_enabled")
 }
 
-/// Holds `lockdownMode`, which tells normal from strict.
-fn host_config() -> Command {
-    Command::new("vim-cmd hostsvc/hostconfig")
-}
-
 fn enabled(seen: &Seen<'_>) -> Result<bool, StepError> {
     let said = seen.output(&is_enabled())?.stdout.trim();
     super::sysargs::truth(said)
@@ -93,8 +89,8 @@ impl Lockdown {
         if want == Mode::Any {
             return Ok(("normal or strict", true));
         }
-        let dump = vimdump::parse(&seen.output(&host_config())?.stdout);
-        let dump = dump.map_err(|e| StepError::unreadable(&host_config(), e))?;
+        let dump = vimdump::parse(&seen.output(&hostconfig())?.stdout);
+        let dump = dump.map_err(|e| StepError::unreadable(&hostconfig(), e))?;
         match dump.find("lockdownMode").map(vimdump::Value::text).as_deref() {
             Some("lockdownNormal") => Ok(("normal", want == Mode::Normal)),
             Some("lockdownStrict") => Ok(("strict", false)),
@@ -141,7 +137,8 @@ impl Step for Lockdown {
 
     fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
         let tells = matches!(self.0.mode, Some(Mode::Normal | Mode::Disabled)) && enabled(seen).unwrap_or(false);
-        if tells { vec![host_config()] } else { Vec::new() }
+        // `lockdownMode` in it tells normal from strict.
+        if tells { vec![hostconfig()] } else { Vec::new() }
     }
 
     fn ends_ssh(&self) -> bool {
@@ -218,7 +215,7 @@ mod tests {
         let dump = format!(
             "(vim.host.ConfigInfo) {{\n   host = 'vim.HostSystem:ha-host', \n   lockdownMode = \"{mode}\", \n}}\n"
         );
-        let mut host = Host::with(Version::new(8, 0), &[(is_enabled().text(), &text), (host_config().text(), &dump)]);
+        let mut host = Host::with(Version::new(8, 0), &[(is_enabled().text(), &text), (hostconfig().text(), &dump)]);
         host.facts.managed = managed;
         host
     }

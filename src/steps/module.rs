@@ -303,6 +303,10 @@ impl Step for Module {
         Some(&["esxcli system module"])
     }
 
+    fn about(&self) -> Vec<String> {
+        vec![self.spec.name.clone()]
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let rows = seen.table(&list())?;
         let name = &self.spec.name;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::account::{OWN, accounts};
+use super::service::hostconfig;
 use super::{Change, Kind, Seen, Step, StepError, given, parse_as};
 use crate::esxi::{Command, HostFacts, vimdump};
 
@@ -27,12 +28,6 @@ pub struct PeopleAccounts {
     allowed: Vec<String>,
 }
 
-/// Holds the domain that the host is a member of, where it is one (`joinedDomain` of the vSphere API's
-/// `HostActiveDirectoryInfo`). esxcli does not tell it. A dump with a domain in it was not recorded.
-fn host_config() -> Command {
-    Command::new("vim-cmd hostsvc/hostconfig")
-}
-
 impl PeopleAccounts {
     /// Accounts of neither ESXi itself nor the list.
     fn others(&self, seen: &Seen<'_>) -> Result<(Vec<String>, usize), StepError> {
@@ -47,9 +42,16 @@ impl PeopleAccounts {
     }
 }
 
-fn domain(seen: &Seen<'_>) -> Option<String> {
-    let dump = vimdump::parse(&seen.output(&host_config()).ok()?.stdout).ok()?;
-    dump.find("joinedDomain").map(vimdump::Value::text).filter(|d| !d.is_empty())
+/// The domain that the host is a member of, if it is one (`joinedDomain` of the vSphere API's `HostActiveDirectoryInfo`, in
+/// hostd's configuration). esxcli does not tell it. A dump with a domain in it was not recorded.
+fn domain(seen: &Seen<'_>) -> Result<Option<String>, StepError> {
+    let read = hostconfig();
+    let unseen = |why: String| {
+        StepError::NotJudged(format!("whether the host is a member of a directory could not be read: {why}"))
+    };
+    let output = seen.output(&read).map_err(|error| unseen(error.to_string()))?;
+    let dump = vimdump::parse(&output.stdout).map_err(|error| unseen(format!("`{read}`: {error}")))?;
+    Ok(dump.find("joinedDomain").map(vimdump::Value::text).filter(|d| !d.is_empty()))
 }
 
 impl Step for PeopleAccounts {
@@ -62,7 +64,7 @@ impl Step for PeopleAccounts {
     }
 
     fn more_reads(&self, seen: &Seen<'_>) -> Vec<Command> {
-        if self.others(seen).is_ok_and(|(_, all)| all == 0) { vec![host_config()] } else { Vec::new() }
+        if self.others(seen).is_ok_and(|(_, all)| all == 0) { vec![hostconfig()] } else { Vec::new() }
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
@@ -75,7 +77,7 @@ impl Step for PeopleAccounts {
                 "let people log in with accounts of a directory (join the host to one in the host client), then remove these (`account` with `state: absent`); an account that must stay goes on the list `allowed`",
             )]);
         }
-        if all == 0 && domain(seen).is_none() {
+        if all == 0 && domain(seen)?.is_none() {
             return Err(StepError::NotApplicable(
                 "there are no local accounts beside ESXi's own, and hostd tells of no directory that the host is a member of".into(),
             ));
@@ -95,7 +97,7 @@ mod tests {
 
     fn judge(list: &str, allowed: serde_json::Value, domain: &str) -> Result<Vec<Change>, StepError> {
         let dump = format!("(vim.host.ConfigInfo) {{\n   joinedDomain = {domain}, \n}}\n");
-        let host = Host::with(Version::new(6, 7), &[(accounts().text(), list), (host_config().text(), &dump)]);
+        let host = Host::with(Version::new(6, 7), &[(accounts().text(), list), (hostconfig().text(), &dump)]);
         host.compare(step(&KIND, serde_json::json!({ "allowed": allowed })).as_ref())
     }
 
@@ -107,6 +109,11 @@ mod tests {
         assert!(judge(&recorded(LAWRENCE), "lawrence".into(), "<unset>").unwrap().is_empty());
         assert!(matches!(judge(&recorded(PLAIN), none.clone(), "<unset>"), Err(StepError::NotApplicable(_))));
         assert!(judge(&recorded(PLAIN), serde_json::Value::Null, "\"example.com\"").unwrap().is_empty());
+        // No member of a directory is only who was seen to be none.
+        let list = recorded(PLAIN);
+        let host = Host::with(Version::new(6, 7), &[(accounts().text(), &list), (hostconfig().text(), "no hostd\n")]);
+        let unseen = host.compare(step(&KIND, serde_json::json!({ "allowed": [] })).as_ref());
+        assert!(matches!(unseen, Err(StepError::NotJudged(_))), "{unseen:?}");
         // An empty answer is no host without accounts.
         assert!(judge("", none, "<unset>").is_err());
     }

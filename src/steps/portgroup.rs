@@ -216,6 +216,10 @@ impl Step for Portgroup {
         Some(&["esxcli network"])
     }
 
+    fn about(&self) -> Vec<String> {
+        vec![self.name.as_str().to_owned()]
+    }
+
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {
         let name = self.name.as_str();
         let groups = network::portgroups(seen)?;

@@ -58,6 +58,13 @@ pub trait Step: fmt::Debug + Send + Sync {
         None
     }
 
+    /// What the step's changes are about (the keys of settings, a module's name), where two steps of this kind about
+    /// different things neither alter nor build on what the other one compares. Such changes are made in one round trip.
+    /// Empty, the default: nothing is known.
+    fn about(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether only the state after the next boot proves the change, so that reading at once proves nothing.
     fn proved_by_reboot(&self) -> bool {
         false

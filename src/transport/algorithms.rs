@@ -8,6 +8,7 @@ use russh::client::GexParams;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, compression, kex, mac};
 
+use super::auth::beginning;
 use super::target::Algorithms;
 
 const P256: Algorithm = Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 };
@@ -100,7 +101,7 @@ pub fn explain(kind: &AlgorithmKind, ours: &[String], theirs: &[String], profile
         AlgorithmKind::Compression => "compression",
         AlgorithmKind::Mac => "MAC",
     };
-    let list = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let list = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { beginning(&names.join(", ")) };
     let helps = [Algorithms::Modern, Algorithms::Esxi, Algorithms::Legacy]
         .into_iter()
         .filter(|other| *other != profile)

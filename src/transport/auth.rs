@@ -21,6 +21,12 @@ pub(super) const MAX_FAILURES: usize = 5;
 /// A keyboard-interactive exchange has one round that asks and perhaps an empty one; more is not a login.
 const MAX_ROUNDS: usize = 8;
 
+/// A host asks for a password, perhaps for two; whoever asks for more does not get it as often.
+const MAX_PROMPTS: usize = 4;
+
+/// The most that is shown of what a server says, in characters.
+const SHOWN: usize = 1000;
+
 /// The end of every refusal.
 const NOT_AGAIN: &str = "Nothing is tried again, since repeated failures lock accounts";
 
@@ -38,7 +44,7 @@ pub(super) enum Closed {
 impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::ByServer(Some(message)) => write!(f, "the server hung up, saying \"{message}\""),
+            Self::ByServer(Some(message)) => write!(f, "the server hung up, saying \"{}\"", beginning(message)),
             Self::ByServer(None) => f.write_str("the server hung up (this SSH library does not pass on what it said)"),
             Self::NoMethodLeft => f.write_str("the server takes no login that is known here"),
             Self::Lost(reason) => f.write_str(reason),
@@ -125,6 +131,9 @@ impl Prompts {
         self.rounds += 1;
         if prompts.is_empty() {
             return Ok(Vec::new());
+        }
+        if prompts.len() > MAX_PROMPTS {
+            return Err(format!("the server asked {} questions at once: that is no login", prompts.len()));
         }
         if let Some(reason) = unanswerable(prompts, self.answered) {
             return Err(reason);
@@ -350,7 +359,10 @@ impl<S: Server> Login<'_, S> {
                 host: self.target.name.clone(),
                 user: self.target.user.clone(),
                 detail: match message {
-                    Some(message) => format!("the server hung up {during}, saying \"{message}\"{}", self.attempts()),
+                    Some(message) => {
+                        let said = beginning(&message);
+                        format!("the server hung up {during}, saying \"{said}\"{}", self.attempts())
+                    }
                     None => format!(
                         "the server hung up {during} (this SSH library does not pass on what it said; often: too many \
                          attempts){}. {NOT_AGAIN}",
@@ -426,9 +438,17 @@ fn methods(set: &MethodSet) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
+/// What a server says, no longer than an error may be.
+pub(super) fn beginning(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Why a round of prompts must not be answered with the password.
 fn unanswerable(prompts: &[Prompt], answered: bool) -> Option<String> {
-    let text = |prompt: &Prompt| prompt.prompt.trim().trim_end_matches(':').to_owned();
+    let text = |prompt: &Prompt| beginning(prompt.prompt.trim().trim_end_matches(':'));
     if answered {
         return Some(format!("after the password the server asked for \"{}\"", text(&prompts[0])));
     }
@@ -491,6 +511,17 @@ F3AdeE9VoijRs1nZ3t+21lK5IxqHARRYdPw784o/oGn7/jMzmyBpSPpX/fE5uYjG0kB8q0
         std::fs::write(&path, SHORT).unwrap();
         let problem = load_key(path, None).await.unwrap_err();
         assert!(problem.contains("ssh-add"), "{problem}");
+    }
+
+    #[test]
+    fn questions_without_end_are_not_answered() {
+        let mut prompts = Prompts { password: "pw".into(), rounds: 0, answered: false };
+        let many: Vec<Prompt> = (0..10_000).map(|_| prompt("Password: ", false)).collect();
+        assert!(prompts.answers(&many).unwrap_err().contains("10000 questions"));
+        let long = "x".repeat(200_000);
+        assert!(unanswerable(&[prompt(&long, true)], false).unwrap().len() < 1200);
+        let empty = (0..100).find_map(|_| prompts.answers(&[]).err()).unwrap();
+        assert!(empty.contains("asked 8 times"), "{empty}");
     }
 
     #[test]

@@ -12,14 +12,22 @@ use std::mem;
 
 use regex::bytes::Regex;
 
-/// The longest output kept of one command and stream, in bytes.
-pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
+/// The longest output kept of one command and stream, in bytes. The longest that is read of a host is the list of its
+/// advanced settings, half a MiB.
+pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+
+/// The most that is kept of one shell's commands until all of them have ended, in bytes: a host that answers every
+/// command at length fills no memory either.
+pub const MAX_PENDING: usize = 2 * MAX_OUTPUT;
 
 /// Longer than any end marker: line feed, nonce, number, code, line feed.
 const MARKER_MAX: usize = 96;
 
 /// Bytes of data in one `printf`: four times as many characters must fit into one argument.
 const PRINTF_CHUNK: usize = 4096;
+
+/// The code of a command of a chain that did not run: no shell has such an exit code.
+pub const NOT_BEGUN: i32 = 256;
 
 /// What cannot be framed or deframed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +44,14 @@ pub enum FrameError {
         got: u64,
     },
     /// More output than [`MAX_OUTPUT`].
-    #[error("a command printed more than {} MiB", MAX_OUTPUT / 1024 / 1024)]
+    #[error("it printed more than {} MiB, and no command may; let it print less", MAX_OUTPUT / 1024 / 1024)]
     TooMuch,
+    /// More output than [`MAX_PENDING`].
+    #[error(
+        "it and the commands sent with it printed more than {} MiB, and no host may; let them print less",
+        MAX_PENDING / 1024 / 1024
+    )]
+    TooMuchTogether,
     /// The marker could not be built; never seen.
     #[error("marker: {0}")]
     Marker(String),
@@ -102,12 +116,42 @@ impl Framer {
                 text.extend_from_slice(format!("}} </dev/null 2>/dev/null | {body}\n").as_bytes());
             }
         }
-        // A shell whose output nobody reads any more must not go on with what is still in its input.
-        text.extend_from_slice(
-            format!("echo \"\n{nonce} {number} $?\" && echo \"\n{nonce} {number}\" >&2 || exit 141\n").as_bytes(),
-        );
+        text.extend_from_slice(marker(nonce, number, "$?").as_bytes());
         Ok((number, text))
     }
+
+    /// The text for one command of a chain and its number: it runs only if each of those before it, since the one that
+    /// is `first`, ended with code 0 and printed nothing; else its code is [`NOT_BEGUN`]. Its input is `/dev/null`, and
+    /// what it prints comes without line feeds at the end, but for one.
+    pub fn encode_in_turn(&mut self, script: &str, first: bool) -> Result<(u64, Vec<u8>), FrameError> {
+        if script.contains('\0') {
+            return Err(FrameError::Nul);
+        }
+        let number = self.next;
+        self.next += 1;
+        let (nonce, body) = (&self.nonce, escaped(script));
+        let begin = if first { "esxprep_go=1\n" } else { "" };
+        // Both streams are held back until the command has ended, standard error in the outer variable. The nonce behind
+        // it says that there was something on standard output, too. What only line feeds were printed is nothing.
+        let text = format!(
+            "{begin}if [ \"$esxprep_go\" = 1 ]; then\n\
+             {{ esxprep_err=$( {{ esxprep_out=$( ( eval ' {body}'\n) </dev/null 2>&4 ); esxprep_code=$?\n\
+             [ -z \"$esxprep_out\" ] || {{ printf '%s\\n' \"$esxprep_out\" >&3; printf '%s' {nonce} >&4; }}\n\
+             exit $esxprep_code; }} 4>&1 ); esxprep_code=$?; }} 3>&1\n\
+             case $esxprep_code$esxprep_err in 0) ;; *) esxprep_go=0\n\
+             esxprep_err=$(printf '%s' \"${{esxprep_err%{nonce}}}\")\n\
+             [ -z \"$esxprep_err\" ] || printf '%s\\n' \"$esxprep_err\" >&2;; esac\n\
+             else esxprep_code={NOT_BEGUN}; fi\n{}",
+            marker(nonce, number, "$esxprep_code")
+        );
+        Ok((number, text.into_bytes()))
+    }
+}
+
+/// What ends a command on both streams. A shell whose output nobody reads any more must not go on with what is still in
+/// its input.
+fn marker(nonce: &str, number: u64, code: &str) -> String {
+    format!("echo \"\n{nonce} {number} {code}\" && echo \"\n{nonce} {number}\" >&2 || exit 141\n")
 }
 
 /// The inside of a single-quoted word.
@@ -158,6 +202,8 @@ pub struct Decoder {
     stdout: Stream,
     stderr: Stream,
     finished: u64,
+    /// Bytes that came since no command was under way.
+    came: usize,
 }
 
 impl Decoder {
@@ -166,17 +212,25 @@ impl Decoder {
             stdout: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}}) ([0-9]{{1,10}})\n"))?,
             stderr: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}})\n"))?,
             finished: 0,
+            came: 0,
         })
     }
 
     /// More of standard output.
     pub fn stdout(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.count(data)?;
         self.stdout.push(data)
     }
 
     /// More of standard error.
     pub fn stderr(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.count(data)?;
         self.stderr.push(data)
+    }
+
+    fn count(&mut self, data: &[u8]) -> Result<(), FrameError> {
+        self.came = self.came.saturating_add(data.len());
+        if self.came > MAX_PENDING { Err(FrameError::TooMuchTogether) } else { Ok(()) }
     }
 
     /// The next finished command: both of its markers have been seen.
@@ -200,6 +254,7 @@ impl Decoder {
     pub fn discard(&mut self) {
         self.stdout.clear();
         self.stderr.clear();
+        self.came = 0;
     }
 
     /// What has come since the last marker, standard output then standard error: for diagnostics.

@@ -17,6 +17,11 @@ fn through(shell: &[&str], commands: &[(&str, Option<&[u8]>)]) -> Vec<Done> {
     for (script, stdin) in commands {
         input.extend(framer.encode(script, *stdin).unwrap().1);
     }
+    run(shell, &framer, input)
+}
+
+/// Gives a real shell this input and unpacks what comes back.
+fn run(shell: &[&str], framer: &Framer, input: Vec<u8>) -> Vec<Done> {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(shell[0])
         .args(&shell[1..])
@@ -236,6 +241,42 @@ fn a_number_out_of_step_is_an_error() {
 }
 
 #[test]
+fn output_has_a_bound_for_a_command_and_for_all_that_were_sent_together() {
+    let mut framer = Framer::new();
+    let mut decoder = framer.decoder().unwrap();
+    let piece = vec![b'x'; MAX_OUTPUT / 4];
+    for _ in 0..4 {
+        decoder.stdout(&piece).unwrap();
+    }
+    assert_eq!(decoder.stdout(b"x"), Err(FrameError::TooMuch));
+
+    // As much from every command, each below its own bound.
+    let mut decoder = framer.decoder().unwrap();
+    let mut ended = 0;
+    let error = (0..64)
+        .find_map(|number| {
+            let marker = format!("\n{} {number}", framer.nonce());
+            let pushed = decoder
+                .stdout(&piece)
+                .and_then(|()| decoder.stdout(format!("{marker} 0\n").as_bytes()))
+                .and_then(|()| decoder.stderr(&piece))
+                .and_then(|()| decoder.stderr(format!("{marker}\n").as_bytes()));
+            ended += usize::from(decoder.next_done().is_some());
+            pushed.err()
+        })
+        .unwrap();
+    assert_eq!((error, ended), (FrameError::TooMuchTogether, 3));
+
+    // Nothing is under way: what comes now is not kept, and does not count.
+    let mut decoder = framer.decoder().unwrap();
+    for _ in 0..64 {
+        decoder.stderr(&piece).unwrap();
+        decoder.discard();
+    }
+    framer.encode("true", None).unwrap();
+}
+
+#[test]
 fn quoted_is_one_word() {
     assert_eq!(quoted("it's"), "'it'\\''s'");
 }
@@ -317,6 +358,65 @@ proptest! {
             prop_assert_eq!(&done.stdout, &expected);
             prop_assert_eq!(&done.stderr, &expected);
             prop_assert_eq!((done.number, done.code), (number as u64, *code));
+        }
+    }
+}
+
+/// Runs a chain through one real shell, behind and before ordinary commands.
+fn chained(shell: &[&str], scripts: &[&str]) -> Vec<Done> {
+    let mut framer = Framer::new();
+    let mut input = framer.encode("echo before", None).unwrap().1;
+    for (index, script) in scripts.iter().enumerate() {
+        input.extend(framer.encode_in_turn(script, index == 0).unwrap().1);
+    }
+    input.extend(framer.encode("echo behind", None).unwrap().1);
+    let mut all = run(shell, &framer, input);
+    assert_eq!(all.len(), scripts.len() + 2, "{shell:?} {scripts:?}");
+    assert_eq!(all.remove(0).stdout, b"before\n");
+    assert_eq!(all.pop().unwrap().stdout, b"behind\n");
+    all
+}
+
+#[test]
+fn a_chain_goes_on_only_behind_quiet_commands() {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for shell in SHELLS {
+        let quiet = chained(shell, &["true", "x=1; : $x", "exec true", "# nothing", "echo end"]);
+        assert!(quiet[..4].iter().all(|d| d.code == 0 && d.stdout.is_empty() && d.stderr.is_empty()), "{quiet:?}");
+        assert_eq!(text(&quiet[4].stdout), "end\n", "{shell:?}");
+        for (script, code, out, err) in [
+            ("exit 3", 3, "", ""),
+            ("echo word", 0, "word\n", ""),
+            ("printf 'a\\n\\nb'", 0, "a\n\nb\n", ""),
+            ("echo out; echo err >&2; exit 200", 200, "out\n", "err\n"),
+            ("printf x >&2", 0, "", "x\n"),
+            ("echo 'it'\"'\"'s' >&2", 0, "", "it's\n"),
+            ("esxprep_go=1; false", 1, "", ""),
+        ] {
+            let went = chained(shell, &["true", script, "echo never", "echo nor this"]);
+            assert_eq!((went[0].code, went[1].code), (0, code), "{shell:?} {script:?}");
+            assert_eq!(
+                (text(&went[1].stdout), text(&went[1].stderr)),
+                (out.into(), err.into()),
+                "{shell:?} {script:?}"
+            );
+            assert!(
+                went[2..].iter().all(|d| d.code == NOT_BEGUN && d.stdout.is_empty()),
+                "{shell:?} {script:?} {went:?}"
+            );
+        }
+        // A chain that was broken off does not reach into the next one.
+        let mut framer = Framer::new();
+        let mut input = Vec::new();
+        for (script, first) in [("false", true), ("echo never", false), ("true", true), ("echo again", false)] {
+            input.extend(framer.encode_in_turn(script, first).unwrap().1);
+        }
+        let codes: Vec<i32> = run(shell, &framer, input).iter().map(|d| d.code).collect();
+        assert_eq!(codes, [1, NOT_BEGUN, 0, 0], "{shell:?}");
+        for broken in ["echo 'unbalanced", ")", "${", "fi"] {
+            let went = chained(shell, &[broken, "echo never"]);
+            assert_ne!(went[0].code, 0, "{shell:?} {broken:?}");
+            assert_eq!(went[1].code, NOT_BEGUN, "{shell:?} {broken:?}");
         }
     }
 }

@@ -79,6 +79,22 @@ pub struct Reply {
     pub seconds: f64,
 }
 
+impl Reply {
+    /// Whether it ended with code 0 and without a word: only then may what was to follow begin unseen.
+    pub fn is_quiet(&self) -> bool {
+        self.code == 0 && self.stdout.is_empty() && self.stderr.is_empty()
+    }
+}
+
+/// How a chain of commands went.
+#[derive(Debug, Default)]
+pub struct Chained {
+    /// The replies of those that began and ended, in their order.
+    pub replies: Vec<Reply>,
+    /// What broke it off at the first command without a reply; whether later ones began is not known then.
+    pub broken: Option<TransportError>,
+}
+
 /// Bytes for a file on the host.
 #[derive(Debug, Clone)]
 pub enum Payload {
@@ -98,6 +114,11 @@ pub trait Shell: Send + Sync {
         requests: &[Request],
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Reply>, TransportError>;
+
+    /// Runs commands one after the other, in one round trip: the next begins only when the last was
+    /// [quiet](Reply::is_quiet). For commands that leave nothing running behind them: what a daemon keeps open would be
+    /// waited for. Line feeds at the end of an output may be missing. Standard input is never given.
+    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained;
 
     /// Sends bytes into `path` on the host: written beside it, compared by SHA-256 there, mode set, moved into
     /// place. Leaves no partial file behind, whatever happens.

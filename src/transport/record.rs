@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 
 use super::asked::{self, Asked};
-use super::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use super::{Chained, Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
 use crate::fixture::{Ask, Growing, HostFixture, Observed, Origin, Outcome};
 
 /// Bytes of one stream of one answer that are kept. The longest output of ESXi that steps read (`esxcli system
@@ -97,6 +97,26 @@ impl Tape {
     }
 }
 
+impl Tape {
+    fn answered(&mut self, asks: &[Ask], requests: &[Request], replies: &[Reply]) {
+        for ((ask, request), reply) in asks.iter().zip(requests).zip(replies) {
+            let outcome = Outcome::Ended { stdout: kept(&reply.stdout), stderr: kept(&reply.stderr), code: reply.code };
+            let seen = Observed { outcome, seconds: reply.seconds, changes: request.changes, ..Observed::default() };
+            self.growing.observe(ask, seen);
+        }
+    }
+
+    fn broken(&mut self, ask: &Ask, changes: bool, error: &TransportError, since: Instant) {
+        let seen = Observed {
+            outcome: asked::outcome(error),
+            seconds: since.elapsed().as_secs_f64(),
+            changes,
+            ..Observed::default()
+        };
+        self.growing.observe(ask, seen);
+    }
+}
+
 /// An output as far as it is kept.
 fn kept(bytes: &[u8]) -> Vec<u8> {
     if bytes.len() <= MOST {
@@ -180,29 +200,29 @@ impl Shell for RecordingShell {
             .await;
         let mut tape = locked(&self.tape);
         match &replies {
-            Ok(replies) => {
-                for ((ask, request), reply) in asks.iter().zip(requests).zip(replies) {
-                    let outcome =
-                        Outcome::Ended { stdout: kept(&reply.stdout), stderr: kept(&reply.stderr), code: reply.code };
-                    let seen =
-                        Observed { outcome, seconds: reply.seconds, changes: request.changes, ..Observed::default() };
-                    tape.growing.observe(ask, seen);
-                }
-            }
+            Ok(replies) => tape.answered(&asks, requests, replies),
             Err(error) => {
                 if let Some(at) = broken_at(requests, &ended, error) {
-                    let seen = Observed {
-                        outcome: asked::outcome(error),
-                        seconds: since.elapsed().as_secs_f64(),
-                        changes: requests[at].changes,
-                        ..Observed::default()
-                    };
-                    tape.growing.observe(&asks[at], seen);
+                    tape.broken(&asks[at], requests[at].changes, error, since);
                 }
             }
         }
         drop(tape);
         replies
+    }
+
+    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+        let since = Instant::now();
+        let chained = self.inner.in_turn(requests, done).await;
+        let began = (chained.replies.len() + usize::from(chained.broken.is_some())).min(requests.len());
+        let mut tape = locked(&self.tape);
+        let asks = tape.questions(&requests[..began]);
+        tape.answered(&asks, requests, &chained.replies);
+        if let (Some(error), Some(at)) = (&chained.broken, began.checked_sub(1)) {
+            tape.broken(&asks[at], requests[at].changes, error, since);
+        }
+        drop(tape);
+        chained
     }
 
     async fn upload(

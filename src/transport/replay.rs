@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::asked::{self, Asked, Doing};
 use super::progress::Milestones;
-use super::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use super::{Chained, Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
 use crate::fixture::secrets::SecretBook;
 use crate::fixture::{Answer, Ask, Fixture, HostFixture, Machine, Outcome, Unknown};
 
@@ -238,6 +238,22 @@ impl Shell for ReplayShell {
                 Ok(replies)
             }
         }
+    }
+
+    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+        let before = self.cost.round_trips;
+        let mut chained = Chained::default();
+        for (index, request) in requests.iter().enumerate() {
+            match self.batch(std::slice::from_ref(request), &mut |_| done(index)).await {
+                Ok(mut replies) => chained.replies.append(&mut replies),
+                Err(error) => chained.broken = Some(error),
+            }
+            if !chained.replies.get(index).is_some_and(Reply::is_quiet) {
+                break;
+            }
+        }
+        self.cost.round_trips = (before + 1).min(self.cost.round_trips);
+        chained
     }
 
     async fn upload(

@@ -22,6 +22,7 @@ mod reads;
 
 mod record;
 mod test_cmd;
+mod together;
 mod transport;
 mod validate;
 mod validate_nasty;

@@ -105,11 +105,11 @@ pub fn doctor(args: DoctorArgs) -> Done {
     if args.fix {
         return fix(&report);
     }
-    super::super::print(if args.json {
-        doctor::json(&report).map_err(text)? + "\n"
+    if args.json {
+        super::super::print_json(doctor::json(&report).map_err(text)? + "\n");
     } else {
-        doctor::human(&report, width(), args.sources)
-    });
+        super::super::print(doctor::human(&report, width(), args.sources));
+    }
     Ok(u8::from(report.failed()))
 }
 
@@ -126,7 +126,7 @@ fn undo_file() -> Result<PathBuf, super::Failure> {
 
 fn fix(report: &doctor::Report) -> Done {
     let fixes = doctor::fixes(&report.findings);
-    print!("{}", doctor::announce(&fixes, rustix::process::geteuid().is_root()));
+    super::super::print(doctor::announce(&fixes, rustix::process::geteuid().is_root()));
     if fixes.is_empty() {
         return Ok(u8::from(report.failed()));
     }
@@ -141,7 +141,7 @@ fn fix(report: &doctor::Report) -> Done {
                 ("FAILED", format!(": {error}"))
             }
         };
-        println!("{word:<11}{}{why}", applied.fix.words());
+        say!("{word:<11}{}{why}", applied.fix.words());
     }
     Ok(u8::from(failed))
 }
@@ -150,7 +150,7 @@ fn undo() -> Done {
     let mut failed = false;
     let undone = doctor::undo(Path::new("/"), &undo_file()?, &mut doctor::RealHands::default()).map_err(text)?;
     if undone.is_empty() {
-        println!("there is nothing to put back");
+        say!("there is nothing to put back");
     }
     for one in undone {
         let (word, why) = match one.how {
@@ -162,7 +162,7 @@ fn undo() -> Done {
                 ("FAILED", format!(": {error}"))
             }
         };
-        println!("{word:<11}{}{why}", one.fix.words());
+        say!("{word:<11}{}{why}", one.fix.words());
     }
     Ok(u8::from(failed))
 }
@@ -173,12 +173,11 @@ pub fn plan(args: PlanArgs) -> Done {
     let opened = work::open(&wanted).map_err(open_failure)?;
     let program = opened.qemu.path.display().to_string();
     let show = plan::render::Show { program: &program, why: args.why, ..plan::render::Show::default() };
-    let shown = if args.json {
-        format!("{:#}\n", plan::render::json(&opened.plan, book(), show))
+    if args.json {
+        super::super::print_json(format!("{:#}\n", plan::render::json(&opened.plan, book(), show)));
     } else {
-        plan::render::human(&opened.plan, book(), show)
-    };
-    super::super::print(shown);
+        super::super::print(plan::render::human(&opened.plan, book(), show));
+    }
     Ok(if opened.plan.blockers().next().is_some() { 1 } else { 0 })
 }
 
@@ -187,10 +186,10 @@ pub fn validate(args: &ValidateArgs) -> Done {
     let opened = work::open(&args.lab.wanted()).map_err(open_failure)?;
     let hosts = opened.plan.hosts.len();
     let networks = opened.plan.networks.len();
-    println!("{}: ok, {hosts} host(s), {networks} network(s)", opened.lab.path.display());
+    say!("{}: ok, {hosts} host(s), {networks} network(s)", opened.lab.path.display());
     for note in &opened.plan.notes {
         let place = note.place.as_deref().map(|p| format!("{p}: ")).unwrap_or_default();
-        println!("  {place}{}", note.text);
+        say!("  {place}{}", note.text);
     }
     Ok(0)
 }
@@ -220,11 +219,11 @@ pub fn lint(args: &LintArgs) -> Done {
     for (finding, problem) in found.iter().zip(install::lint::problems(&name, &script, &found)) {
         let text = problem.plain();
         let (first, rest) = text.split_once('\n').map_or((text.as_str(), None), |(first, rest)| (first, Some(rest)));
-        println!("{first} [{}]", finding.code);
-        rest.into_iter().for_each(|rest| println!("{rest}"));
+        say!("{first} [{}]", finding.code);
+        rest.into_iter().for_each(|rest| say!("{rest}"));
     }
     if found.is_empty() {
-        println!("{name}: ok for ESXi {}", args.esxi.line());
+        say!("{name}: ok for ESXi {}", args.esxi.line());
     }
     let worst = found.iter().any(|f| f.severity == install::lint::Severity::Error);
     Ok(if worst { 2 } else { 0 })
@@ -234,18 +233,17 @@ pub fn lint(args: &LintArgs) -> Done {
 pub async fn status(args: StatusArgs) -> Done {
     let (place, kept) = standing(&args.lab)?;
     let all = work::status(&place, &kept).await.map_err(text)?;
-    let shown = if args.json {
-        serde_json::to_string_pretty(&all).map_err(text)? + "\n"
+    if args.json {
+        super::super::print_json(serde_json::to_string_pretty(&all).map_err(text)? + "\n");
     } else {
-        work::table(&kept.plan, &all)
-    };
-    super::super::print(shown);
+        super::super::print(work::table(&kept.plan, &all));
+    }
     Ok(0)
 }
 
 /// Runs `lab inventory`.
 pub fn inventory(args: &LabName) -> Done {
     let (place, _) = standing(args)?;
-    println!("{}", place.dir().join("inventory.yml").display());
+    say!("{}", place.dir().join("inventory.yml").display());
     Ok(0)
 }

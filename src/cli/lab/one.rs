@@ -151,7 +151,7 @@ pub async fn console(args: HostName) -> Done {
     let mut stream = UnixStream::connect(&path)
         .await
         .map_err(|e| text(format!("{}: cannot attach to {}: {e}; does it run?", one.host.name, path.display())))?;
-    eprintln!("attached to {}; Ctrl-] leaves", one.host.name);
+    tell!("attached to {}; Ctrl-] leaves", one.host.name);
     let raw = work::RawTerminal::enter();
     let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
     let (mut typed, mut said) = ([0u8; 1024], [0u8; 8192]);
@@ -197,7 +197,7 @@ pub async fn screenshot(args: ScreenshotArgs) -> Done {
     };
     let shot = qmp.screendump(&stem).await.map_err(text)?;
     let png = work::as_png(&shot.path).map_err(text)?;
-    println!("{}", png.display());
+    say!("{}", png.display());
     Ok(0)
 }
 
@@ -208,7 +208,7 @@ pub async fn ports(args: PortsArgs) -> Done {
             let one = One::find(&host)?;
             let qmp = one.qmp().await?;
             for (netdev, forward) in guest::list_ports(&one.host.name, &qmp).await.map_err(text)? {
-                println!("{netdev}  {forward}");
+                say!("{netdev}  {forward}");
             }
         }
         Ports::Add { port, host } => {
@@ -220,14 +220,14 @@ pub async fn ports(args: PortsArgs) -> Done {
             let qmp = one.qmp().await?;
             let (netdev, forward) = user_forward(&one.host, here, there)?;
             guest::add_port(&one.host.name, &qmp, &netdev, &forward).await.map_err(text)?;
-            println!("127.0.0.1:{here} leads to port {there} of {}, until it is stopped", one.host.name);
+            say!("127.0.0.1:{here} leads to port {there} of {}, until it is stopped", one.host.name);
         }
         Ports::Remove { port, host } => {
             let one = One::find(&host)?;
             let qmp = one.qmp().await?;
             let (netdev, forward) = user_forward(&one.host, port, 0)?;
             guest::remove_port(&one.host.name, &qmp, &netdev, &forward).await.map_err(text)?;
-            println!("127.0.0.1:{port} leads nowhere any more");
+            say!("127.0.0.1:{port} leads nowhere any more");
         }
     }
     Ok(0)
@@ -264,7 +264,7 @@ pub async fn snapshot(args: SnapshotArgs) -> Done {
             Snapshots::List(_) => {
                 for found in guest::list(&disks).await.map_err(text)? {
                     let disk = found.disk.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    println!("{}  {disk}  {}", host.name, found.snapshot.name);
+                    say!("{}  {disk}  {}", host.name, found.snapshot.name);
                 }
             }
             Snapshots::Create { .. } => guest::create(name, &disks, running.as_ref()).await.map_err(text)?,

@@ -140,7 +140,7 @@ async fn shown(json: bool, action: impl AsyncFnOnce(Working) -> Result<u8, work:
     let result = action(working).await;
     watching.abort();
     if let Ok(Err(error)) = showing.await {
-        eprintln!("warning: {error}");
+        tell!("warning: {error}");
     }
     match result {
         Err(work::WorkError::Interrupted) => Ok(130),
@@ -174,12 +174,12 @@ async fn interrupts(cancel: CancellationToken) {
             _ = terminate.recv() => {}
         }
         if again {
-            eprintln!(
+            tell!(
                 "interrupted again: stopping at once; the journal knows what was made, so `lab up` or `lab down` go on"
             );
             std::process::exit(130);
         }
-        eprintln!("interrupted: finishing what is in hand (again to stop at once)");
+        tell!("interrupted: finishing what is in hand (again to stop at once)");
         cancel.cancel();
     }
 }
@@ -243,7 +243,7 @@ pub async fn down(args: DownArgs) -> Done {
         Err(error) => return Err(open_failure(error)),
     };
     if !found.place.exists() {
-        println!("lab {} is not there: nothing to take down", found.place.name());
+        say!("lab {} is not there: nothing to take down", found.place.name());
         return Ok(0);
     }
     shown(args.said.json, async |working| work::down(found.place, working).await).await
@@ -253,12 +253,12 @@ pub async fn down(args: DownArgs) -> Done {
 pub async fn gc(args: GcArgs) -> Done {
     let found = work::gc(args.home.lab_home.as_deref(), args.remove).map_err(text)?;
     for line in &found {
-        println!("{line}");
+        say!("{line}");
     }
     if found.is_empty() {
-        println!("nothing is left behind");
+        say!("nothing is left behind");
     } else if !args.remove {
-        println!("`esxprep lab gc --remove` removes them");
+        say!("`esxprep lab gc --remove` removes them");
     }
     Ok(0)
 }

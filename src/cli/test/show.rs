@@ -59,6 +59,7 @@ impl Reports {
             let mut out = io::stdout().lock();
             for event in results.runs.iter().flat_map(|(_, events)| events) {
                 let line = event.to_shown_line()?;
+                let line = crate::report::json_shown(&line);
                 if let Err(error) = writeln!(out, "{line}") {
                     if error.kind() == io::ErrorKind::BrokenPipe {
                         break;
@@ -71,7 +72,7 @@ impl Reports {
             super::super::print(self.people(results, strict, took, self.options.color));
         } else {
             // Standard output is somebody else's; what differs must be seen all the same.
-            eprint!("{}", self.people(results, strict, took, console::colors_enabled_stderr()));
+            super::super::tell(self.people(results, strict, took, console::colors_enabled_stderr()).trim_end());
         }
         let trials = trials(results, strict);
         self.junit.iter().try_for_each(|junit| junit.write(&trials))?;

@@ -17,6 +17,9 @@ use super::{OnProgress, PrepareError, Progress, blocking, hash, hex};
 /// How often a broken download is taken up again within one run.
 const TRIES: u32 = 4;
 
+/// The largest download, in bytes: an ISO has one GB at most, a server that never ends must not fill the disk.
+const MAX_DOWNLOAD: u64 = 16 << 30;
+
 /// Downloads into one cache. The HTTP client is made at the first download only: on a bare system without CA
 /// certificates making it fails, also for plain http.
 pub struct Fetcher<'a> {
@@ -75,7 +78,8 @@ impl<'a> Fetcher<'a> {
             let path = path.to_owned();
             move |source| PrepareError::Cache { path, source }
         };
-        tokio::fs::create_dir_all(&folder).await.map_err(fail(&folder))?;
+        // Its owner's alone: an address may hold a token.
+        tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).await.map_err(fail(&folder))?;
         let _lock = lock(folder.join("lock"), url, progress).await?;
         let name = file_name(url);
         let slot = Slot {
@@ -231,6 +235,18 @@ async fn transfer(
             Ok(Some(bytes)) => {
                 file.write_all(&bytes).await.map_err(cache)?;
                 have += bytes.len() as u64;
+                if have > MAX_DOWNLOAD {
+                    drop(file);
+                    forget(slot).await;
+                    let problem =
+                        format!("it sent more than the {} GiB that any download may have", MAX_DOWNLOAD >> 30);
+                    return Err(Trouble::Fatal(PrepareError::Download {
+                        url: shown_url(url),
+                        tries: 1,
+                        problem,
+                        kept: 0,
+                    }));
+                }
                 progress(Progress::Download { url: shown_url(url), position: have, length });
             }
             Ok(None) => break Ok(()),

@@ -72,8 +72,24 @@ impl Step for Firewall {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        // A service may start or stop with its ports (its policy `automatic`).
-        Some(&["esxcli network firewall", "esxcli system"])
+        // A service may start or stop with its ports (its policy `automatic`): what shows services.
+        Some(&[
+            "esxcli network firewall",
+            "esxcli system auditrecords",
+            "esxcli system ntp",
+            "esxcli system ptp",
+            "esxcli system snmp",
+            "esxcli system ssh",
+            "esxcli system syslog",
+            "esxcli system wbem",
+        ])
+    }
+
+    fn about(&self) -> Vec<String> {
+        match &self.target {
+            Target::Ruleset { name, .. } => vec![name.clone()],
+            Target::Every { .. } | Target::Whole { .. } => Vec::new(),
+        }
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

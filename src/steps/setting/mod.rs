@@ -386,6 +386,10 @@ impl Step for Setting {
         ])
     }
 
+    fn about(&self) -> Vec<String> {
+        self.wanted.iter().map(|(key, _)| key.dotted.clone()).collect()
+    }
+
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {
         if action.text().starts_with("vim-cmd ") { hostd::judge(action, output) } else { default_judge(action, output) }
     }

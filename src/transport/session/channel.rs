@@ -94,12 +94,22 @@ impl ShellChannel {
 
     /// Queues a command and gives its number.
     pub(super) fn send(&mut self, script: &str, stdin: Option<&[u8]>) -> Result<u64, FrameError> {
-        let (number, text) = self.framer.encode(script, stdin)?;
+        let framed = self.framer.encode(script, stdin)?;
+        Ok(self.queue(framed))
+    }
+
+    /// Queues a command of a chain and gives its number: see [`Framer::encode_in_turn`].
+    pub(super) fn send_in_turn(&mut self, script: &str, first: bool) -> Result<u64, FrameError> {
+        let framed = self.framer.encode_in_turn(script, first)?;
+        Ok(self.queue(framed))
+    }
+
+    fn queue(&mut self, (number, text): (u64, Vec<u8>)) -> u64 {
         // Before the text is on its way: what comes from now on belongs to a command.
         self.sent.store(number + 1, Ordering::SeqCst);
         // A writer that is gone shows as the end of the shell.
         let _ = self.input.send(text);
-        Ok(number)
+        number
     }
 
     /// The next report.

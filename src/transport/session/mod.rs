@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::channel::{Event, ShellChannel};
+use super::frame::NOT_BEGUN;
 use super::link::{Dial, Link, NotOpened};
-use super::{Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use super::{Chained, Cost, Payload, Reply, Request, Shell, Target, TransportError};
 
 /// How long a server may take to see that a channel has ended before it grants another.
 const REOPEN: Duration = Duration::from_secs(2);
@@ -115,19 +116,42 @@ impl Session {
         requests: &[Request],
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Reply>, TransportError> {
+        let (all, failure) = self.work(requests, false, done).await?;
+        let complete: Option<Vec<Reply>> = all.into_iter().collect();
+        match (complete, failure) {
+            // A channel that could not be had does no harm when the others did all the work.
+            (Some(replies), _) => Ok(replies),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(self.unanswered()),
+        }
+    }
+
+    fn unanswered(&self) -> TransportError {
+        let detail = "a command was left without an answer".to_owned();
+        TransportError::Protocol { host: self.link.host().to_owned(), detail }
+    }
+
+    /// The replies that came, by request, and why some did not. With `in_turn`: over one channel, as a chain.
+    async fn work(
+        &mut self,
+        requests: &[Request],
+        in_turn: bool,
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<(Vec<Option<Reply>>, Option<TransportError>), TransportError> {
         let host = self.link.host().to_owned();
         if let Some(bad) = requests.iter().find(|request| request.script.contains('\0')) {
             let detail = format!("{} holds a NUL byte, which no shell takes", bad.shown());
             return Err(TransportError::Protocol { host, detail });
         }
         let first = self.first_shell().await?;
-        let wanted = Target::channels_for(self.limit, requests.len());
+        let wanted = if in_turn { 1 } else { Target::channels_for(self.limit, requests.len()) };
         let work = Arc::new(Work {
             host: host.clone(),
             link: Arc::clone(&self.link),
             requests: requests.to_vec(),
             queue: Mutex::new((0..requests.len()).collect()),
             workers: wanted,
+            in_turn,
         });
         // Whoever drops this future half-way leaves commands behind that may hold their channels.
         let held_up_before = std::mem::replace(&mut self.held_up, true);
@@ -157,8 +181,10 @@ impl Session {
 
         let mut all: Vec<Option<Reply>> = vec![None; requests.len()];
         while let Some((index, reply)) = replies.recv().await {
+            if reply.code != NOT_BEGUN {
+                done(index);
+            }
             all[index] = Some(reply);
-            done(index);
         }
         let mut failure: Option<TransportError> = None;
         let mut refused = 0;
@@ -181,15 +207,7 @@ impl Session {
         if refused > 0 {
             self.limit = (wanted - refused).max(1);
         }
-        let complete: Option<Vec<Reply>> = all.into_iter().collect();
-        match (complete, failure) {
-            // A channel that could not be had does no harm when the others did all the work.
-            (Some(replies), _) => Ok(replies),
-            (None, Some(error)) => Err(error),
-            (None, None) => {
-                Err(TransportError::Protocol { host, detail: "a command was left without an answer".to_owned() })
-            }
-        }
+        Ok((all, failure))
     }
 }
 
@@ -206,6 +224,31 @@ impl Shell for Session {
         self.cost.commands += requests.len() as u64;
         self.cost.round_trips += 1;
         self.run(requests, done).await
+    }
+
+    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+        if requests.is_empty() {
+            return Chained::default();
+        }
+        self.cost.round_trips += 1;
+        let mut chained = Chained::default();
+        let (all, failure) = match self.work(requests, true, done).await {
+            Ok(went) => went,
+            Err(error) => return Chained { broken: Some(error), ..chained },
+        };
+        for reply in all {
+            match reply {
+                Some(reply) if reply.code == NOT_BEGUN => break,
+                Some(reply) => chained.replies.push(reply),
+                None => {
+                    chained.broken = Some(failure.unwrap_or_else(|| self.unanswered()));
+                    self.cost.commands += 1;
+                    break;
+                }
+            }
+        }
+        self.cost.commands += chained.replies.len() as u64;
+        chained
     }
 
     async fn upload(
@@ -268,6 +311,8 @@ struct Work {
     requests: Vec<Request>,
     queue: Mutex<VecDeque<usize>>,
     workers: usize,
+    /// One after the other, each only if the one before was quiet.
+    in_turn: bool,
 }
 
 impl Work {
@@ -300,7 +345,12 @@ impl Work {
         loop {
             for index in self.take(share) {
                 let request = &self.requests[index];
-                if let Err(error) = shell.send(&request.script, request.stdin.as_deref()) {
+                let queued = if self.in_turn {
+                    shell.send_in_turn(&request.script, index == 0)
+                } else {
+                    shell.send(&request.script, request.stdin.as_deref())
+                };
+                if let Err(error) = queued {
                     return Outcome::Broken(TransportError::Protocol {
                         host: self.host.clone(),
                         detail: format!("{}: {error}", request.shown()),
