@@ -20,6 +20,15 @@ async fn refused(target: &Target) -> TransportError {
     }
 }
 
+fn with(mut request: Request, change: impl FnOnce(&mut Request)) -> Request {
+    change(&mut request);
+    request
+}
+
+fn within(request: Request, timeout: Duration) -> Request {
+    with(request, |asked| asked.timeout = timeout)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_in_order_with_both_streams_and_codes() {
     let sshd = Sshd::start("");
@@ -150,7 +159,7 @@ async fn max_sessions_1_does_everything_on_one_channel() {
     }
     assert!(one_channel < two_channels + Duration::from_millis(600), "{one_channel:?}, {two_channels:?}");
     // A command past its limit: its channel is given up, and there is room for another.
-    let slow = Request { timeout: Duration::from_millis(300), ..request("sleep 100") };
+    let slow = within(request("sleep 100"), Duration::from_millis(300));
     let error = shell.batch(&[slow], &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, TransportError::TimedOut { .. }), "{error}");
     assert_eq!(text(&one(&mut shell, "echo again").await.unwrap().stdout), "again\n");
@@ -162,7 +171,7 @@ async fn one_slow_command_does_not_stop_the_others() {
     let mut shell = impatient().connect(&sshd.target()).await.unwrap();
     let mark = sshd.path("ran-later");
     let mut requests: Vec<Request> = (0..12).map(|n| request(&format!("echo {n}"))).collect();
-    requests[0] = Request { timeout: Duration::from_millis(400), ..request("sleep 2") };
+    requests[0] = within(request("sleep 2"), Duration::from_millis(400));
     // Queued behind the slow one on its channel: must not run once that channel is given up.
     requests[1].script = "true".to_owned();
     let mut ended = Vec::new();
@@ -175,7 +184,7 @@ async fn one_slow_command_does_not_stop_the_others() {
     let target = Target { channels: 1, ..sshd.target() };
     let mut single = connector().connect(&target).await.unwrap();
     let queued = vec![
-        Request { timeout: Duration::from_millis(300), ..request("trap '' TERM; sleep 1.5") },
+        within(request("trap '' TERM; sleep 1.5"), Duration::from_millis(300)),
         request(&format!("touch {}", mark.display())),
     ];
     assert!(single.batch(&queued, &mut |_| {}).await.is_err());
@@ -189,7 +198,7 @@ async fn the_limit_counts_from_the_end_of_the_one_before() {
     let sshd = Sshd::start("");
     let target = Target { channels: 1, ..sshd.target() };
     let mut shell = connector().connect(&target).await.unwrap();
-    let requests = vec![Request { timeout: Duration::from_millis(700), ..request("sleep 0.4") }; 4];
+    let requests = vec![within(request("sleep 0.4"), Duration::from_millis(700)); 4];
     let replies = shell.batch(&requests, &mut |_| {}).await.unwrap();
     assert!(replies.iter().all(|reply| reply.seconds > 0.35 && reply.seconds < 0.7), "{replies:?}");
 }
@@ -201,7 +210,7 @@ async fn large_output_and_large_input() {
     let reply = one(&mut shell, "head -c 52428800 /dev/zero | tr '\\0' '\\n'; printf end").await.unwrap();
     assert_eq!(reply.stdout.len(), 52_428_800 + 3);
     let data: Vec<u8> = (0..2_000_000u32).map(|n| (n % 256) as u8).collect();
-    let cat = Request { stdin: Some(data.clone()), ..request("cat") };
+    let cat = with(request("cat"), |asked| asked.stdin = Some(data.clone()));
     assert_eq!(shell.batch(&[cat], &mut |_| {}).await.unwrap()[0].stdout, data);
 }
 
@@ -230,7 +239,7 @@ async fn the_end_of_the_far_shell_is_a_loss_never_success() {
     assert!(error.to_string().contains("kill -9 $$"), "{error}");
     // The connection is still there: another shell is opened.
     assert_eq!(one(&mut shell, "echo on").await.unwrap().stdout, b"on\n");
-    let secret = Request { secret: true, ..request("kill -9 $$; echo hunter2") };
+    let secret = with(request("kill -9 $$; echo hunter2"), |asked| asked.secret = true);
     let error = shell.batch(&[secret], &mut |_| {}).await.unwrap_err();
     assert!(!format!("{error:?}").contains("hunter2") && error.to_string().contains("a secret command"));
 }
@@ -305,7 +314,7 @@ async fn a_frozen_peer_is_noticed() {
         signal("STOP", session);
         let started = Instant::now();
         let stdin = big_input.then(|| vec![b'x'; 20_000_000]);
-        let asked = Request { stdin, ..request("cat >/dev/null") };
+        let asked = with(request("cat >/dev/null"), |asked| asked.stdin = stdin);
         let error = shell.batch(&[asked], &mut |_| {}).await.unwrap_err();
         let took = started.elapsed();
         let closing = Instant::now();
