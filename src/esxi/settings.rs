@@ -285,6 +285,23 @@ pub fn advanced(text: &str) -> Result<Vec<Advanced<'_>>, FormError> {
     Ok(out)
 }
 
+/// The option of this path, spelt like this, out of the whole list, which has about a thousand of them: only its own
+/// lines are read. `None`: it is not there like this; [`advanced`] tells more.
+pub fn advanced_at<'t>(text: &'t str, path: &str) -> Option<Advanced<'t>> {
+    let begins = |at: usize| {
+        let start = text[..at].rfind('\n').map_or(0, |n| n + 1);
+        text[start..at].trim_start().is_empty().then_some(start)
+    };
+    let (start, value) = text.match_indices(path).find_map(|(at, _)| {
+        let label = at.checked_sub("Path: ".len())?;
+        let whole = text[at + path.len()..].chars().next().is_none_or(|c| matches!(c, '\r' | '\n'));
+        (whole && text.get(label..at) == Some("Path: ")).then(|| begins(label)).flatten().map(|start| (start, at))
+    })?;
+    let rest = &text[value..];
+    let end = rest.match_indices("Path: ").find_map(|(at, _)| begins(value + at)).unwrap_or(text.len());
+    advanced(&text[start..end]).ok()?.pop()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -344,6 +361,19 @@ mod tests {
         let all = advanced(text).unwrap();
         assert!(all.iter().all(Advanced::says_reboot));
         assert_eq!(all[1].string, "a: b");
+        for option in &all {
+            assert_eq!(advanced_at(text, option.path).unwrap(), *option);
+            assert_eq!(advanced_at(text, &option.path[..option.path.len() - 1]), None);
+        }
+        assert_eq!(
+            advanced_at("   Path: /A/B\n   Int Value: 1\n   Path: /A/BC\n   Int Value: 2", "/A/BC").unwrap().int,
+            Some(2)
+        );
+        assert_eq!(
+            advanced_at("   Path: /A/B\n   Int Value: 1\n   Path: /A/BC\n   Int Value: 2", "/A/B").unwrap().int,
+            Some(1)
+        );
+        assert_eq!(advanced_at("   Description: Path: /A/B\n", "/A/B"), None);
         assert!(advanced("Unable to find option X\n").is_err());
         assert!(advanced("").unwrap().is_empty());
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::sysargs::{Scalar, nearest_text};
 use super::{Change, Found, Trouble, Undo, Wanted, change};
 use crate::esxi::Command;
-use crate::esxi::settings::{Advanced, Key, advanced};
+use crate::esxi::settings::{Advanced, Key, advanced, advanced_at};
 use crate::steps::{Seen, StepError};
 
 /// The read that every setting of this world shares.
@@ -19,17 +19,12 @@ fn set() -> Command {
 
 pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Trouble> {
     let output = seen.output(&list())?;
-    let all = advanced(&output.stdout).map_err(|e| StepError::unreadable(&list(), e))?;
     let path = key.path();
-    // esxcfg-advcfg takes a path in any case (recorded on 7.0: esxcfg-advcfg-s-hostname); the host's spelling is sent.
-    let Some(option) =
-        all.iter().find(|o| o.path == path).or_else(|| all.iter().find(|o| o.path.eq_ignore_ascii_case(&path)))
-    else {
-        // Near names as playbooks write them.
-        let names: Vec<String> = all.iter().map(|o| o.path.trim_start_matches('/').replacen('/', ".", 1)).collect();
-        let wanted = path.trim_start_matches('/').replacen('/', ".", 1);
-        return Err(Trouble::Missing(nearest_text(&wanted, names.iter().map(String::as_str))));
+    let option = match advanced_at(&output.stdout, &path) {
+        Some(option) => option,
+        None => any_case(&output.stdout, &path)?,
     };
+    let option = &option;
     let reboot = key.needs_reboot().is_some() || option.says_reboot();
     if *wanted == Wanted::Judged {
         return Ok(Found { value: printed(option), change: None });
@@ -41,6 +36,18 @@ pub fn look(key: &Key, wanted: &Wanted, seen: &Seen<'_>) -> Result<Found, Troubl
         change
     });
     Ok(Found { value: printed(option), change })
+}
+
+/// esxcfg-advcfg takes a path in any case (recorded on 7.0: esxcfg-advcfg-s-hostname); the host's spelling is sent.
+fn any_case<'t>(text: &'t str, path: &str) -> Result<Advanced<'t>, Trouble> {
+    let mut all = advanced(text).map_err(|e| StepError::unreadable(&list(), e))?;
+    if let Some(at) = all.iter().position(|option| option.path.eq_ignore_ascii_case(path)) {
+        return Ok(all.swap_remove(at));
+    }
+    // Near names as playbooks write them.
+    let names: Vec<String> = all.iter().map(|o| o.path.trim_start_matches('/').replacen('/', ".", 1)).collect();
+    let wanted = path.trim_start_matches('/').replacen('/', ".", 1);
+    Err(Trouble::Missing(nearest_text(&wanted, names.iter().map(String::as_str))))
 }
 
 fn printed(option: &Advanced<'_>) -> String {
