@@ -36,19 +36,13 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("slp-in-use", "slpd refuses to stop: something uses it"),
     ("lockdown-exception=USER", "USER keeps the access in lockdown mode"),
     ("deaf=ADDRESS", "nothing can be reached at this vmknic address (where the simulator listens on those)"),
-    (
-        "cut-before=N|REGEX",
-        "the connections are cut before the Nth thing asked for, or the first that matches, runs; once",
-    ),
-    ("cut-within=N|REGEX", "it runs, half of its output is sent, then the connections are cut; once"),
-    ("cut-after=N|REGEX", "it runs and its output is sent, then the connections are cut; once"),
-    (
-        "hold-before=N|REGEX",
-        "it does not run, and waits until its client is gone (for tests that kill the client); once",
-    ),
-    ("hold-after=N|REGEX", "it runs, and its end is not told until its client is gone; once"),
-    ("stall=N|REGEX", "from then on the connections stay open and say no word any more; new ones work; once"),
-    ("hostd-restart=N|REGEX", "the management agent restarts at that moment; once"),
+    ("cut-before=WHEN", "the connections are cut before what is asked for runs; WHEN is its number or a REGEX; once"),
+    ("cut-within=WHEN", "it runs, half of its output is sent, then the connections are cut; once"),
+    ("cut-after=WHEN", "it runs and its output is sent, then the connections are cut; once"),
+    ("hold-before=WHEN", "it does not run, and waits until its client is gone (for tests that kill the client); once"),
+    ("hold-after=WHEN", "it runs, and its end is not told until its client is gone; once"),
+    ("stall=WHEN", "from then on the connections stay open and say no word any more; new ones work; once"),
+    ("hostd-restart=WHEN", "the management agent restarts at that moment; once"),
     ("trickle=MS", "what the host sends comes byte by byte, MS milliseconds apart (0: without a pause)"),
     ("refuse-logins=N", "the first N logins are refused although the password is right, and counted as failed ones"),
     ("noise=TEXT", "sshd says TEXT in a line of its own before its SSH identification"),
@@ -158,7 +152,10 @@ fn split_message(text: &str) -> Option<(String, &str)> {
 impl Fault {
     /// What can be broken, for `--help`.
     pub fn help() -> String {
-        let mut text = String::from("Break something, NAME[=VALUE][@HOST]; may be given several times:\n");
+        let mut text = String::from(
+            "Break something, NAME[=VALUE][@HOST]; may be given several times. WHEN is a number (of what the host is asked \
+             for, from 1) or a REGEX that is matched against it:\n",
+        );
         for (form, about) in FAULTS {
             text.push_str(&format!("\n  {form}\n          {about}"));
         }
@@ -281,7 +278,7 @@ mod tests {
     #[test]
     fn every_listed_fault_is_read_and_others_name_the_list() {
         for (form, _) in FAULTS {
-            let spec = form.replace("N|REGEX", "7").replace("TEXT", "hello").replace("SECONDS", "60");
+            let spec = form.replace("WHEN", "7").replace("TEXT", "hello").replace("SECONDS", "60");
             let spec = spec.replace("REGEX:MESSAGE", "a:b").replace("REGEX", "a").replace("BYTES", "1K");
             let spec = spec.replace("=NAME", "=a").replace("=N", "=3").replace("=MS", "=3");
             let spec = spec.replace("ADDRESS", "127.0.0.1").replace("USER", "root");

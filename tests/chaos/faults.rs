@@ -12,16 +12,20 @@ struct Broken {
     home: Home,
     sim: SimHosts,
     playbook: String,
+    /// The same without its reboots.
+    state: String,
 }
 
 impl Broken {
-    fn start(playbook: &str, faults: &[&str]) -> Self {
+    fn start(text: &str, faults: &[&str]) -> Self {
         let home = Home::new();
         let mut more = vec!["--boot-ms", "300", "--hostd-ms", "200"];
         faults.iter().for_each(|fault| more.extend(["--fault", fault]));
         let sim = SimHosts::start(&home, "8.0", 1, &more);
-        let playbook = arg(&home.write("p.yml", playbook)).to_owned();
-        Self { home, sim, playbook }
+        let playbook = arg(&home.write("p.yml", text)).to_owned();
+        let state: Vec<&str> = text.lines().filter(|line| !line.contains("reboot:")).collect();
+        let state = arg(&home.write("state.yml", &state.join("\n"))).to_owned();
+        Self { home, sim, playbook, state }
     }
 
     fn apply(&self) -> Ran {
@@ -58,7 +62,7 @@ impl Broken {
     #[track_caller]
     fn converges(&self) {
         self.apply().exits(0);
-        self.home.run(&["verify", &self.playbook, "-i", self.sim.inventory()]).exits(0);
+        self.home.run(&["verify", &self.state, "-i", self.sim.inventory()]).exits(0);
         let left = self.sim.on_host(&self.home, "ls -1AR /tmp /etc /vmfs/volumes | grep -c esxprep-");
         assert_eq!(left.trim(), "0", "something is left on the host");
     }
@@ -81,7 +85,7 @@ fn a_connection_cut_before_within_and_after_a_change() {
 #[test]
 fn a_connection_cut_by_count_at_the_very_first_thing() {
     for fault in ["cut-before=1", "cut-within=1", "cut-after=1"] {
-        Broken::start(SETTING, &[fault]).fails_then_converges(4, &["lost"]);
+        Broken::start(SETTING, &[fault]).fails_then_converges(1, &["lost"]);
     }
 }
 
@@ -138,7 +142,7 @@ fn an_upload_that_arrives_altered_is_not_put_in_place() {
 fn a_management_agent_that_restarts_in_the_middle() {
     let broken = Broken::start(SETTING, &["hostd-restart=^esxcli system settings advanced set"]);
     let ran = broken.apply();
-    assert!(ran.code == 0 || ran.all().contains("hostd"), "{}", ran.all());
+    assert!(ran.code == 0 || ran.all().contains("Connection failure"), "{}", ran.all());
     broken.converges_in_time();
 }
 
