@@ -86,6 +86,10 @@ pub(super) fn fault(kind: &str, message: &str) -> Answer {
     )
 }
 
+fn firmware_uuid(hex: &str) -> String {
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
 fn summary(state: &HostState) -> String {
     let nested = [
         "(vim.host.Summary) {".to_owned(),
@@ -93,7 +97,8 @@ fn summary(state: &HostState) -> String {
         "   hardware = (vim.host.Summary.HardwareSummary) {".into(),
         "      vendor = \"QEMU\", ".into(),
         "      model = \"Standard PC (i440FX + PIIX, 1996)\", ".into(),
-        format!("      uuid = \"{}\", ", state.uuid),
+        // The firmware's UUID (vSphere API, `HostHardwareSummary.uuid`), not the one that ESXi made at its installation.
+        format!("      uuid = \"{}\", ", firmware_uuid(&state.bios_uuid)),
         "      otherIdentifyingInfo = <unset>, ".into(),
         "      memorySize = 8589398016, ".into(),
         "      cpuModel = \"Intel(R) Xeon(R) CPU E31220 @ 3.10GHz\", ".into(),
