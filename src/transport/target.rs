@@ -31,7 +31,7 @@ pub struct Target {
     pub jumps: Vec<Target>,
     /// Limit for TCP connect, key exchange and login, each.
     pub connect_timeout: Duration,
-    /// How many shell channels reads may be spread over (1 where the server allows one).
+    /// How many shell channels reads may be spread over where one is slow (1 where the server allows one).
     pub channels: usize,
 }
 
@@ -63,7 +63,7 @@ impl Target {
         }
     }
 
-    /// How many channels so many requests are spread over; a third one costs more than two short commands.
+    /// Over how many channels so many slow requests are spread; a third one costs more than two short commands.
     pub(super) fn channels_for(channels: usize, requests: usize) -> usize {
         if requests <= 2 { 1 } else { channels.clamp(1, requests.div_ceil(2)) }
     }

@@ -4,8 +4,9 @@
 //!
 //! A turn is not a change of direction, which would depend on how the bytes happen to be cut into pieces. What a
 //! client sends is one turn later than the latest that it has seen, and what a server sends belongs to the latest turn
-//! that the server has seen. So two sides that greet each other at once spend one turn, whoever is faster. A delay
-//! of some ten milliseconds keeps what belongs together apart from what follows.
+//! that the server has seen. A delay of some ten milliseconds keeps what belongs together apart from what follows.
+//! A server that takes longer to say its greeting than the client's needs to get there seems to answer it, which
+//! counts as a turn, for all clients alike.
 #![allow(dead_code)] // not every user of it uses all
 
 use std::io::{Read, Write};

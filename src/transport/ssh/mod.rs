@@ -1,4 +1,9 @@
 //! The transport over russh: connect (through jump hosts too), check the host key, log in, channels.
+//!
+//! Two turns of a login with a key are russh's own and cannot be spared through its interface (0.65): it waits for the
+//! answer to its service request before the first login request, and it asks whether a key would do before it signs.
+//! It also sends its key exchange offer only after the server's identification; that costs no turn, since the
+//! server's offer does not wait for it.
 
 mod auth;
 mod channel;
