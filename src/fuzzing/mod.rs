@@ -8,6 +8,7 @@
 mod dump;
 mod esxi;
 mod files;
+mod given;
 pub(crate) mod images;
 mod lab;
 mod playbooks;
@@ -127,6 +128,11 @@ pub static TARGETS: &[Target] = &[
         run: playbooks::playbook,
     },
     Target { name: "template", seeds: &[Seed::Texts(playbooks::TEMPLATES)], rounds: 700, run: playbooks::template },
+    Target { name: "waivers", seeds: &[Seed::Texts(given::WAIVERS)], rounds: 1500, run: given::waivers },
+    Target { name: "variables", seeds: &[Seed::Texts(given::VARIABLES)], rounds: 1500, run: given::variables },
+    Target { name: "expectation", seeds: &[Seed::Texts(given::EXPECTATIONS)], rounds: 2000, run: given::expectation },
+    Target { name: "undo", seeds: &[Seed::Texts(given::UNDOS)], rounds: 800, run: given::undo },
+    Target { name: "edge", seeds: &[Seed::Texts(given::SHOWN)], rounds: 3000, run: given::edge },
     Target { name: "steps", seeds: &[Seed::Recorded(&[""])], rounds: 350, run: playbooks::steps },
     Target { name: "frame", seeds: &[Seed::Texts(streams::FRAMES)], rounds: 900, run: streams::frame },
     Target { name: "journal", seeds: &[Seed::Texts(streams::JOURNALS)], rounds: 500, run: streams::journal },

@@ -11,11 +11,18 @@ use super::target::Credential;
 use super::{Target, TransportError};
 
 /// The logins of one run.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Logins(Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Seen>>>>>);
 
 /// Who logs in where, and with what: a digest of that, since a map is no place for a password.
 type Key = (String, [u8; 32]);
+
+impl std::fmt::Debug for Logins {
+    /// Without the digests: a weak password could be found by its own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Logins")
+    }
+}
 
 /// What is known of a login.
 #[derive(Debug, Default)]
