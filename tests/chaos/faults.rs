@@ -85,7 +85,11 @@ fn a_connection_cut_before_within_and_after_a_change() {
 #[test]
 fn a_connection_cut_by_count_at_the_very_first_thing() {
     for fault in ["cut-before=1", "cut-within=1", "cut-after=1"] {
-        Broken::start(SETTING, &[fault]).fails_then_converges(1, &["lost"]);
+        let broken = Broken::start(SETTING, &[fault]);
+        let ran = broken.apply();
+        // Whether the host counts as reached depends on how far the login was.
+        assert!(matches!(ran.code, 1 | 4) && ran.all().contains("was lost"), "{fault}: {}", ran.all());
+        broken.converges();
     }
 }
 
