@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, is_one_call};
 use super::detached::{DetachedScript, Progress};
 use super::events::{ChangeShown, EventKind};
 use super::host::{HostError, HostRun};
+use super::observe::hostd_is_down;
 use crate::esxi::{Command, Output, Outputs};
 use crate::playbook::OnRunningVms;
 use crate::steps::{Action, Change, Detached, Source, Step, Undo, Verdict};
@@ -86,7 +87,14 @@ impl HostRun {
                         Some(answer) => answer,
                         None => self.session.change(command).await,
                     };
-                    let output = output.map_err(transport)?;
+                    let mut output = output.map_err(transport)?;
+                    // A call that found no hostd had no effect; of a line of several, others may have had.
+                    if is_one_call(command) && hostd_is_down(&output) && self.hostd_is_back().await? {
+                        output = self.session.change(command).await.map_err(transport)?;
+                        if let Some(ahead) = ahead.as_mut() {
+                            ahead.read_again = false;
+                        }
+                    }
                     let verdict = step.judge(command, &output).map_err(|e| Acted::Failed(e.to_string()))?;
                     ran.push((command.clone(), output));
                     all.reboot |= verdict.reboot;

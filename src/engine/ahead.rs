@@ -73,11 +73,14 @@ impl Member<'_> {
 
 /// Whether a command leaves nothing behind that holds its output open, and means the same between others.
 fn may_be_chained(command: &Command) -> bool {
+    is_one_call(command) && command.stdin_bytes().is_none() && !command.is_secret()
+}
+
+/// One call of esxcli or vim-cmd, and nothing of the shell's around it.
+pub(super) fn is_one_call(command: &Command) -> bool {
     let text = command.text();
     let call = text.starts_with("esxcli ") || text.starts_with("vim-cmd ");
     call && !text.contains(['|', ';', '&', '$', '`', '\n', '<', '>'])
-        && command.stdin_bytes().is_none()
-        && !command.is_secret()
 }
 
 /// The commands of these changes, if they can be part of a chain.

@@ -2,11 +2,16 @@
 //!
 //! An esxcli call costs about a second, so what is read is what counts: never what nobody looks at before it is stale.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::ahead::Planned;
 use super::events::EventKind;
-use super::host::{HostError, HostRun};
+use super::host::{AGENT_PAUSE, HostError, HostRun};
 use super::run::Mode;
-use crate::esxi::{Command, HostFacts};
+use crate::esxi::failure::{Class, failure};
+use crate::esxi::{Command, HostFacts, Output};
 use crate::playbook::{Bound, StepDef};
 use crate::steps::{Change, Seen, Step, StepError};
 use crate::transport::TransportError;
@@ -74,6 +79,11 @@ pub(super) fn reads(step: &dyn Step, host: &HostFacts) -> (Vec<Command>, Vec<Com
 /// Whether no change is left to be planned.
 fn settled(compared: &Result<Vec<Change>, StepError>) -> bool {
     compared.as_ref().is_ok_and(|changes| changes.iter().all(Change::waits))
+}
+
+/// Whether the command got no further than to a hostd that does not answer: then it had no effect either.
+pub(super) fn hostd_is_down(output: &Output) -> bool {
+    failure(output).is_some_and(|failure| failure.class == Class::HostdDown)
 }
 
 impl HostRun {
@@ -211,18 +221,44 @@ impl HostRun {
                 length: Some(total),
             });
         };
-        let outputs = match self.session.read(&wanted, &mut done).await {
+        let mut outputs = match self.session.read(&wanted, &mut done).await {
             Err(TransportError::Lost { .. }) => {
                 self.session.reopen(None).await?;
                 self.session.read(&wanted, &mut done).await?
             }
             other => other?,
         };
+        if outputs.iter().any(hostd_is_down) && self.hostd_is_back().await? {
+            let missed = |(command, output): (&Command, &Output)| hostd_is_down(output).then(|| command.clone());
+            let again: Vec<Command> = wanted.iter().zip(&outputs).filter_map(missed).collect();
+            let mut answers = self.session.read(&again, &mut |_| {}).await?.into_iter();
+            for output in outputs.iter_mut().filter(|output| hostd_is_down(output)) {
+                if let Some(answer) = answers.next() {
+                    *output = answer;
+                }
+            }
+        }
         for (command, output) in wanted.iter().zip(outputs) {
             self.last_seen.insert(command, output.clone());
             self.observed.insert(command, output);
         }
         Ok(())
+    }
+
+    /// Waits for a management agent that restarts in the middle of the work, as long as for one that starts.
+    pub(super) async fn hostd_is_back(&mut self) -> Result<bool, HostError> {
+        let summary = super::identify::Identify::summary();
+        let deadline = Instant::now() + self.ctx.options.agent_timeout;
+        let mut pause = Duration::from_millis(250);
+        while Instant::now() < deadline {
+            self.phase("waiting for the management agent (hostd)");
+            self.ctx.pause(pause).await?;
+            pause = (pause * 2).min(AGENT_PAUSE);
+            if !hostd_is_down(&self.session.run(&summary).await?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Forgets what a step's changes may have altered.

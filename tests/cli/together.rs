@@ -121,3 +121,14 @@ steps:
     assert_eq!(statuses(&ran), ["changed", "changed", "ok", "changed"], "{}", ran.all());
     assert_eq!(value(&home, &sim, "/UserVars/DcuiTimeOut"), "602");
 }
+
+#[test]
+fn an_agent_that_restarts_among_the_changes_is_waited_for() {
+    for moment in ["^esxcli system settings advanced set", "^esxcli system settings advanced list"] {
+        let home = Home::new();
+        let sim = SimHosts::start(&home, "8.0", 1, &["--fault", &format!("hostd-restart={moment}")]);
+        let ran = apply(&home, &sim, TEN, 0);
+        assert_eq!(statuses(&ran), ["changed"; 10], "{moment}: {}", ran.all());
+        assert_eq!(statuses(&apply(&home, &sim, TEN, 0)), ["ok"; 10], "{moment}");
+    }
+}
