@@ -150,7 +150,10 @@ impl HostRun {
                     }
                 }
                 Ok(_) => {}
-                Err(TransportError::Lost { .. } | TransportError::TimedOut { .. }) => return Ok(None),
+                // A host on its way down may still take a login, and have no shell for it any more.
+                Err(
+                    TransportError::Lost { .. } | TransportError::TimedOut { .. } | TransportError::Protocol { .. },
+                ) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
             self.phase("rebooting: waiting for the management agent");

@@ -2,6 +2,7 @@
 //! a channel of their own.
 
 mod channel;
+mod sums;
 mod upload;
 mod work;
 

@@ -3,21 +3,24 @@
 //! and removes what is incomplete, so that it does so when the connection is lost too.
 
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::sums::{self, Sum};
 use super::{REOPEN, Session};
-use crate::transport::asked::hex;
 use crate::transport::frame::quoted;
 use crate::transport::link::{Message, NotOpened, Pipe, PipeWrite, open_within};
 use crate::transport::progress::Milestones;
 use crate::transport::{Payload, Request, TransportError};
 
 /// Bytes sent in one go.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 256 * 1024;
+
+/// How many pieces of a file are read ahead of what is being sent.
+const AHEAD: usize = 4;
 
 /// How long nothing at all may happen: not a byte taken, no word from the far side (it may be computing a checksum).
 const STALL: Duration = Duration::from_secs(600);
@@ -26,22 +29,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How much of the far side's words is kept.
 const KEPT: usize = 4096;
-
-/// A checksum program, in order of preference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sum {
-    Sha256,
-    Sha1,
-}
-
-impl Sum {
-    fn program(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256sum",
-            Self::Sha1 => "sha1sum",
-        }
-    }
-}
 
 /// See [`Shell::upload`](crate::transport::Shell::upload).
 pub(super) async fn upload(
@@ -58,7 +45,7 @@ pub(super) async fn upload(
         return Err(failed(&host, "that is not the path of a file".to_owned()));
     }
     for sum in [Sum::Sha256, Sum::Sha1] {
-        let (size, digest) = measure(payload, sum).await.map_err(|reason| failed(&host, reason))?;
+        let (size, digest) = sums::measure(payload, sum).await.map_err(|reason| failed(&host, reason))?;
         let nonce = format!("{:032x}", rand::random::<u128>());
         let part = format!("{path}.esxprep-{nonce}.part");
         let plan = Plan { path, part: &part, mode, size, sum, digest: &digest, nonce: &nonce };
@@ -142,39 +129,6 @@ fn rooted(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("./{path}") }
 }
 
-/// Size and checksum of what is to be sent.
-async fn measure(payload: &Payload, sum: Sum) -> Result<(u64, String), String> {
-    let payload = payload.clone();
-    let counted = tokio::task::spawn_blocking(move || -> Result<(u64, String), String> {
-        let mut source: Box<dyn Read> = match &payload {
-            Payload::Bytes(bytes) => Box::new(bytes.as_slice()),
-            Payload::File(path) => {
-                Box::new(std::fs::File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
-            }
-        };
-        let (mut sha256, mut sha1) = (Sha256::new(), sha1::Sha1::new());
-        let mut piece = vec![0; 256 * 1024];
-        let mut size = 0;
-        loop {
-            let n = source.read(&mut piece).map_err(|error| format!("cannot read what is to be sent: {error}"))?;
-            if n == 0 {
-                break;
-            }
-            size += n as u64;
-            match sum {
-                Sum::Sha256 => sha256.update(&piece[..n]),
-                Sum::Sha1 => sha1.update(&piece[..n]),
-            }
-        }
-        let digest = match sum {
-            Sum::Sha256 => hex(&sha256.finalize()),
-            Sum::Sha1 => hex(&sha1.finalize()),
-        };
-        Ok((size, digest))
-    });
-    counted.await.map_err(|error| error.to_string())?
-}
-
 async fn attempt(
     session: &mut Session,
     payload: &Payload,
@@ -196,7 +150,7 @@ async fn attempt(
     if far.said(&ready) {
         let mut last_move = Instant::now();
         let mut milestones = Milestones::default();
-        let (report, mut moved) = tokio::sync::mpsc::unbounded_channel();
+        let (report, mut moved) = mpsc::unbounded_channel();
         let sending = async {
             let sent = send(payload, write.as_ref(), &report).await;
             drop(report);
@@ -282,11 +236,7 @@ async fn open(session: &mut Session, command: &str) -> Result<Pipe, TransportErr
 }
 
 /// Sends everything and the end of input, as fast as the far side takes it.
-async fn send(
-    payload: &Payload,
-    write: &dyn PipeWrite,
-    report: &tokio::sync::mpsc::UnboundedSender<u64>,
-) -> Result<(), String> {
+async fn send(payload: &Payload, write: &dyn PipeWrite, report: &mpsc::UnboundedSender<u64>) -> Result<(), String> {
     let stopped = |error: String| format!("the host stopped taking bytes: {error}");
     let mut sent = 0;
     match payload {
@@ -298,22 +248,33 @@ async fn send(
             }
         }
         Payload::File(path) => {
-            let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-            let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-            loop {
-                let mut piece = vec![0; PIECE];
-                let n = file.read(&mut piece).await.map_err(unreadable)?;
-                if n == 0 {
-                    break;
-                }
-                piece.truncate(n);
+            // Read by a thread of its own, a little ahead, so that neither the disk nor the network waits.
+            let (filled, mut pieces) = mpsc::channel(AHEAD);
+            let from = path.clone();
+            let reading = tokio::task::spawn_blocking(move || read_ahead(&from, &filled));
+            while let Some(piece) = pieces.recv().await {
+                let n = piece.len() as u64;
                 write.data(piece).await.map_err(stopped)?;
-                sent += n as u64;
+                sent += n;
                 let _ = report.send(sent);
             }
+            let unreadable = |error: String| format!("cannot read {}: {error}", path.display());
+            reading.await.map_err(|error| unreadable(error.to_string()))?.map_err(|e| unreadable(e.to_string()))?;
         }
     }
     write.eof().await.map_err(stopped)
+}
+
+/// Reads a file piece by piece until its end, or until nobody takes them any more.
+fn read_ahead(path: &Path, to: &mpsc::Sender<Vec<u8>>) -> std::io::Result<()> {
+    let mut file = std::fs::File::open(path)?;
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() || to.blocking_send(piece).is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// What the far side has said.
