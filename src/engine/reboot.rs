@@ -116,7 +116,7 @@ impl HostRun {
         let now = self.facts.hardware.uuid.as_str();
         if !machine.is_empty() && !now.is_empty() && now != machine {
             return Err(HostError::Stopped(format!(
-                "after the reboot another machine answers in place of {}: its UUID is {now}, before it was {machine}. Nothing was changed on                  it. Look which host has the address; if it is the right one with other hardware, run this again",
+                "after the reboot another machine answers in place of {}: its UUID is {now}, before it was {machine}. Nothing was changed on it. Look which host has the address; if it is the right one with other hardware, run this again",
                 self.host.name
             )));
         }
