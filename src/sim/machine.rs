@@ -43,8 +43,6 @@ pub(crate) struct SimHost {
     pub(super) fired: Mutex<Vec<usize>>,
     pub(super) moments: Moments,
     pub(super) logins: AtomicUsize,
-    /// Another host has taken its place.
-    swapped: AtomicBool,
     pub(super) log: Option<Arc<Log>>,
     /// Ends everything that belongs to this host, for good.
     pub(crate) end: CancellationToken,
@@ -175,7 +173,6 @@ impl SimHost {
             fired: Mutex::new(Vec::new()),
             moments: Moments::default(),
             logins: AtomicUsize::new(0),
-            swapped: AtomicBool::new(false),
             log,
             end,
         }))
@@ -287,7 +284,7 @@ impl SimHost {
         self.disk.rebuild(&state, &self.toolbox, &self.root_hash, self.options.sftp)?;
         let root = self.disk.root();
         state.read_files(&root).doing("read back the saved files of", &root)?;
-        if self.rebooted() && self.has(|f| matches!(f, Kind::OtherHost)) && !self.swapped.swap(true, Ordering::SeqCst) {
+        if self.rebooted() && self.has(|f| matches!(f, Kind::OtherHost)) {
             state.become_another();
         }
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });

@@ -251,12 +251,11 @@ impl HostState {
         self.stores.iter().filter(|store| !(self.stores_late && store.kind.starts_with("VMFS")))
     }
 
-    /// The host becomes another one: the system and the firmware have UUIDs of their own.
+    /// The host becomes another one: it has a system UUID of its own.
     pub fn become_another(&mut self) {
         self.uuid = self.uuid.chars().rev().collect::<String>().replace('-', "");
         let at = |from: usize, to: usize| self.uuid.get(from..to).unwrap_or_default().to_owned();
         self.uuid = [at(0, 8), at(8, 12), at(12, 16), at(16, 20), at(20, 32)].join("-");
-        self.bios_uuid = self.bios_uuid.chars().rev().collect();
     }
 
     /// Attaches the boot disk to another controller: `ide`, `ahci` or `usb`. Counts from the next boot.
