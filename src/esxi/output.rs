@@ -1,6 +1,7 @@
 //! What a command printed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::command::Command;
 
@@ -27,18 +28,18 @@ impl Output {
 /// Outputs by command text: what was observed of a host.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
-    by_text: HashMap<String, Output>,
+    by_text: HashMap<String, Arc<Output>>,
 }
 
 impl Outputs {
-    /// Stores the output of a command, replacing an older one.
-    pub fn insert(&mut self, command: &Command, output: Output) {
-        self.by_text.insert(command.text().to_owned(), output);
+    /// Stores the output of a command, replacing an older one. One that several of these share is in memory once.
+    pub fn insert(&mut self, command: &Command, output: impl Into<Arc<Output>>) {
+        self.by_text.insert(command.text().to_owned(), output.into());
     }
 
     /// The output of a command, if it was read.
     pub fn get(&self, command: &Command) -> Option<&Output> {
-        self.by_text.get(command.text())
+        self.by_text.get(command.text()).map(Arc::as_ref)
     }
 
     /// Keeps the outputs of commands for whose text `keep` says so.

@@ -7,7 +7,7 @@ use super::check::at_place;
 use super::problem::{Problem, Span};
 use super::scalar::{boolean, is_template};
 use super::template::{self, Context};
-use super::typed::{self, Draft, Part, PathError, Way, with};
+use super::typed::{self, Draft, Part, PathError, Way};
 use super::vars::Resolver;
 use super::yaml::{Entry, Node, NodeValue, Style};
 use super::{Bound, Playbook, Scope, StepDef};
@@ -28,15 +28,18 @@ pub fn draft<'a>(
     problems: &mut Vec<Problem>,
 ) -> Draft<'a> {
     let mut draft = Draft { node, key, what, value: Value::Null, unknown: Default::default() };
-    let value =
-        if node.is_null() { typed::nothing() } else { fill(node, &Way::new(), resolver, known, &mut draft, problems) };
+    let value = if node.is_null() {
+        typed::nothing()
+    } else {
+        fill(node, &mut Way::new(), resolver, known, &mut draft, problems)
+    };
     draft.value = value;
     draft
 }
 
 fn fill(
     node: &Node,
-    way: &Way,
+    way: &mut Way,
     resolver: &mut Resolver<'_>,
     known: Option<&dyn Fn(&str) -> bool>,
     draft: &mut Draft<'_>,
@@ -62,13 +65,20 @@ fn fill(
             items
                 .iter()
                 .enumerate()
-                .map(|(i, n)| fill(n, &with(way, Part::Item(i)), resolver, known, draft, problems))
+                .map(|(i, n)| {
+                    way.push(Part::Item(i));
+                    let value = fill(n, way, resolver, known, draft, problems);
+                    way.pop();
+                    value
+                })
                 .collect(),
         ),
         NodeValue::Map(map) => Value::Object(
             map.iter()
                 .map(|(k, e)| {
-                    let value = fill(&e.node, &with(way, Part::Key(k.clone())), resolver, known, draft, problems);
+                    way.push(Part::Key(k.clone()));
+                    let value = fill(&e.node, way, resolver, known, draft, problems);
+                    way.pop();
                     (k.clone(), typed::keyed(k, &e.node, value))
                 })
                 .collect(),

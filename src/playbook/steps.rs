@@ -1,5 +1,6 @@
 //! One step of a playbook as written: which key names its kind, and the keys that any step may have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -85,7 +86,7 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
                 problems.push(unknown_kind(&s.text, &node.span, kinds));
                 return None;
             };
-            let args = Node { span: node.span.clone(), value: NodeValue::Map(IndexMap::new()) };
+            let args = Node { span: node.span.clone(), value: NodeValue::Map(Arc::default()) };
             return Some(Written::new(kind, node.span.clone(), args));
         }
         _ => {
@@ -97,7 +98,7 @@ pub fn read(node: &Node, kinds: &Kinds<'_>, problems: &mut Vec<Problem>) -> Opti
     };
     let mut found: Option<(&'static Kind, &Entry)> = None;
     let mut strange: Vec<(&str, &Span)> = Vec::new();
-    for (key, entry) in map {
+    for (key, entry) in map.iter() {
         if COMMON.contains(&key.as_str()) {
             continue;
         }

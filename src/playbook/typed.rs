@@ -469,7 +469,7 @@ fn scalars(root: &Value, from: &Way, out: &mut Vec<Way>) {
 }
 
 /// A way one part longer.
-pub fn with(way: &Way, part: Part) -> Way {
+fn with(way: &Way, part: Part) -> Way {
     let mut longer = way.clone();
     longer.push(part);
     longer

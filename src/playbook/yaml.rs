@@ -37,8 +37,8 @@ pub enum NodeValue {
     Scalar(Scalar),
     /// A sequence.
     Seq(Vec<Node>),
-    /// A mapping, in order, keys unique.
-    Map(IndexMap<String, Entry>),
+    /// A mapping, in order, keys unique. Shared: what a step keeps of a file is no second copy of it.
+    Map(Arc<IndexMap<String, Entry>>),
 }
 
 /// A value of a mapping with the place of its key.
@@ -165,7 +165,7 @@ impl Node {
         match &mut self.value {
             NodeValue::Scalar(_) => {}
             NodeValue::Seq(items) => items.iter_mut().for_each(|n| n.move_to(file)),
-            NodeValue::Map(map) => map.values_mut().for_each(|e| {
+            NodeValue::Map(map) => Arc::make_mut(map).values_mut().for_each(|e| {
                 e.key.file = file.clone();
                 e.node.move_to(file);
             }),
@@ -447,11 +447,11 @@ impl<'a> Composer<'a> {
                 self.problems.push(problem);
                 continue;
             };
-            for (name, entry) in entries {
+            for (name, entry) in Arc::unwrap_or_clone(entries) {
                 map.entry(name).or_insert(entry);
             }
         }
-        Ok(Node { span: whole, value: NodeValue::Map(map) })
+        Ok(Node { span: whole, value: NodeValue::Map(Arc::new(map)) })
     }
 }
 
