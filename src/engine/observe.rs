@@ -2,6 +2,7 @@
 //!
 //! An esxcli call costs about a second, so what is read is what counts: never what nobody looks at before it is stale.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -239,6 +240,7 @@ impl HostRun {
             }
         }
         for (command, output) in wanted.iter().zip(outputs) {
+            let output = Arc::new(output);
             self.last_seen.insert(command, output.clone());
             self.observed.insert(command, output);
         }

@@ -89,6 +89,8 @@ struct About<'a> {
     acts: bool,
     /// What differs is to be changed, now or by another run; if not, it is a finding.
     fix: bool,
+    /// Later steps may use what it found.
+    registers: bool,
 }
 
 /// How a try ended that is no failure.
@@ -173,7 +175,8 @@ impl HostRun {
         loop {
             self.session.limit_commands(def.timeout);
             let acts = self.ctx.options.mode == Mode::Apply && waived.is_none() && fix;
-            let about = About { number, kind, name: &name, acts, fix };
+            let registers = def.register.is_some();
+            let about = About { number, kind, name: &name, acts, fix, registers };
             let tried = self.attempt(step.as_ref(), &expect, coming, &about, planned.take()).await;
             self.session.limit_commands(None);
             match tried? {
@@ -321,7 +324,9 @@ impl HostRun {
         }
         let artifacts = self.ctx.artifacts.prepared(&step.inputs()).await;
         let seen = Seen { host: &self.facts, outputs: &self.observed, artifacts: &artifacts };
-        done.registered = step.register(&seen, &ran);
+        if about.registers {
+            done.registered = step.register(&seen, &ran);
+        }
         if self.ctx.options.mode == Mode::Apply || done.changes.is_empty() {
             for check in expect {
                 if let Err(error) = self.look(check.as_ref()).await? {
