@@ -95,7 +95,7 @@ fn nothing_in_a_file_or_an_argument_steers_the_terminal() {
             "name: {quoted}\nvars: {{x: {quoted}}}\nsteps:\n  - name: {quoted}\n    service: {{name: '{{{{ y }}}}'}}\n"
         ),
         format!("name: {RUDE}\nsteps: []\n"),
-        format!("name: a\u{9b}31m\u{202e}b\nsteps:\n  - nothing\u{85}: \u{2067}\n"),
+        "name: a\u{9b}31m\u{202e}b\nsteps:\n  - nothing\u{85}: \u{2067}\n".to_owned(),
         format!("# {RUDE}\nname: x\n"),
     ];
     let lab = home.write("lab.yml", &format!("lab: {quoted}\nhosts:\n  {quoted}: {{esxi: {quoted}}}\n"));
