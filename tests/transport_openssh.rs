@@ -118,7 +118,7 @@ async fn slow_commands_share_the_channels() {
     for turn in ["a", "b"] {
         let seen = sshd.path(turn).display().to_string();
         let script = format!("echo $$ >>{seen}; while [ $(sort -u {seen} | wc -l) -lt 2 ]; do sleep 0.1; done");
-        batch(&mut shell, &vec![script.as_str(); 8]).await.unwrap();
+        batch(&mut shell, &[script.as_str(); 8]).await.unwrap();
     }
     // One or two commands stay on one channel.
     let replies = batch(&mut shell, &["echo $PPID $$", "echo $PPID $$"]).await.unwrap();
