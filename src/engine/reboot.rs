@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::down::Reason;
 use super::events::{ChangeShown, EventKind, Status};
 use super::host::{AGENT_PAUSE, HostError, HostRun};
 use super::run::Mode;
@@ -60,6 +61,7 @@ impl HostRun {
         }
         let old = self.facts.boot_time.clone();
         self.ctx.emit(EventKind::HostRebooting { host: self.host.name.clone(), reasons: reasons.to_vec() });
+        self.goes_down(Reason::Reboot);
         let started = Instant::now();
         let deadline = started + timeout;
         // `reboot` works without maintenance mode and saves the configuration (KB 313072). The connection may
@@ -67,6 +69,7 @@ impl HostRun {
         match self.session.change(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
             Ok(output) => {
                 if let Some(f) = failure(&output) {
+                    self.is_back(Reason::Reboot);
                     return Err(HostError::Stopped(format!("`reboot` failed: {}", f.said())));
                 }
             }
@@ -112,6 +115,7 @@ impl HostRun {
             pause = (pause * 2).min(Duration::from_secs(5));
         };
         self.facts = self.facts_again(summary).await?;
+        self.is_back(Reason::Reboot);
         self.ctx.emit(EventKind::HostBack { host: self.host.name.clone(), seconds: started.elapsed().as_secs_f64() });
         Ok(())
     }
@@ -191,6 +195,8 @@ impl HostRun {
         if self.ctx.options.no_reboot {
             return Ok(());
         }
+        // What asked for the reboot stays noted while this host waits: it may wait in vain.
+        self.may_go_down().await?;
         let reasons = std::mem::take(&mut self.reboot_reasons);
         self.reboot(&reasons, timeout.unwrap_or(self.ctx.options.reboot_timeout)).await?;
         self.result.reboots += 1;
