@@ -15,10 +15,11 @@ use super::options::line_of;
 use super::record::{About, RecordArgs, Recording};
 use crate::engine::events::Event;
 use crate::engine::journal::{Journal, NewRun};
-use crate::engine::{Batch, Context, Mode, RunOptions};
-use crate::inventory::Host;
-use crate::playbook::Playbook;
+use crate::engine::{Batch, Context, Mode, RunOptions, Serial};
+use crate::inventory::{Host, Inventory};
+use crate::playbook::{Playbook, Rollout};
 use crate::report::{OutputKind, ReportOptions, Reporter};
+use crate::transport::target::Library;
 use crate::transport::{Connector, Connectors};
 
 /// Arguments that `apply` and `verify` share.
@@ -36,14 +37,18 @@ pub struct RunArgs {
     #[arg(long, value_name = "T", value_delimiter = ',')]
     skip_tags: Vec<String>,
     /// Work on so many hosts at the same time.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = crate::engine::FORKS as u16, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
-    /// Finish one batch of hosts before the next: a number, or a percentage such as 20%.
-    #[arg(long, value_name = "N|N%")]
-    serial: Option<Batch>,
-    /// Begin no other host once so many have failed.
-    #[arg(long, value_name = "N")]
-    max_failures: Option<usize>,
+    /// Finish one batch of hosts before the next: a number, a percentage such as 20%, or a list of which the last one
+    /// repeats (1,5,20%).
+    #[arg(long, value_name = "N|N%,...")]
+    serial: Option<Serial>,
+    /// Begin no other host once so many have failed: a number, or a percentage of the run's hosts.
+    #[arg(long, value_name = "N|N%", value_parser = Batch::of_failures)]
+    max_failures: Option<Batch>,
+    /// Finish the hosts of the first of these groups before those of the next; all other hosts come last.
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    order: Vec<String>,
     /// Set a variable: KEY=VALUE with the value as YAML, or @FILE.yml; wins over all files.
     #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE")]
     extra: Vec<String>,
@@ -88,6 +93,9 @@ pub struct ApplyArgs {
     /// Time limit from the reboot to a host that is ready again.
     #[arg(long, value_name = "TIME", default_value = "20m", value_parser = humantime::parse_duration)]
     reboot_timeout: Duration,
+    /// Never more than so many hosts down at the same time: rebooting, or in maintenance mode. A number or a percentage.
+    #[arg(long, value_name = "N|N%")]
+    max_down: Option<Batch>,
     /// Change even hosts that forget it at their next boot (no boot bank on a disk).
     #[arg(long)]
     allow_unsaved: bool,
@@ -117,6 +125,7 @@ pub fn apply(args: ApplyArgs) -> ExitCode {
     options.no_reboot = args.no_reboot;
     options.reboot_timeout = args.reboot_timeout;
     options.allow_unsaved = args.allow_unsaved;
+    options.max_down = args.max_down;
     let what = match (args.undo, args.playbook) {
         (Some(run), _) => Wanted::Undo(run),
         (None, playbook) => Wanted::Playbook(playbook.unwrap_or_default()),
@@ -131,25 +140,32 @@ pub fn verify(args: VerifyArgs) -> ExitCode {
 
 fn run(args: RunArgs, what: Wanted, mut options: RunOptions) -> ExitCode {
     options.forks = usize::from(args.forks);
-    options.serial = args.serial;
+    options.serial.clone_from(&args.serial);
     options.max_failures = args.max_failures;
     options.tags.clone_from(&args.tags);
     options.skip_tags.clone_from(&args.skip_tags);
     options.command_timeout = args.command_timeout;
     options.agent_timeout = args.agent_timeout;
+    let descriptors = raise_descriptors();
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return super::fail(&error),
     };
-    match runtime.block_on(checked(args, what, options)) {
+    match runtime.block_on(checked(args, what, options, descriptors)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.show(),
     }
 }
 
 /// Everything that can be wrong is found before any host is touched; then the run.
-async fn checked(args: RunArgs, what: Wanted, mut options: RunOptions) -> Result<u8, Failure> {
+async fn checked(
+    mut args: RunArgs,
+    what: Wanted,
+    mut options: RunOptions,
+    descriptors: Option<u64>,
+) -> Result<u8, Failure> {
     args.record.check()?;
+    args.hosts.spell_limit()?;
     options.extra_vars = crate::playbook::parse_extra(&args.extra).map_err(Failure::Problems)?;
     let mut inventory = args.hosts.inventory(&[])?;
     let mut known: BTreeSet<String> = options.extra_vars.keys().cloned().collect();
@@ -181,9 +197,70 @@ async fn checked(args: RunArgs, what: Wanted, mut options: RunOptions) -> Result
         .into_iter()
         .cloned()
         .collect();
+    // As with `hosts`: simulated hosts are in no group.
+    let order = if args.hosts.sim.is_some() { &[][..] } else { &playbook.rollout.order };
+    roll_out(&mut options, &args.order, order, &playbook.rollout, &inventory)?;
+    if args.hosts.sim.is_none() {
+        warn_of_descriptors(&selected, options.forks, descriptors);
+    }
     let code = journalled(&args, options, playbook, selected).await;
     sim.stop().await;
     code
+}
+
+/// What the playbook says about many hosts and the command line does not.
+fn roll_out(
+    options: &mut RunOptions,
+    order: &[String],
+    playbook_order: &[String],
+    said: &Rollout,
+    inventory: &Inventory,
+) -> Result<(), Failure> {
+    options.serial = options.serial.take().or_else(|| said.serial.clone());
+    options.max_failures = options.max_failures.or(said.max_failures);
+    options.max_down = options.max_down.or(said.max_down);
+    let (order, whence) = if order.is_empty() { (playbook_order, "order") } else { (order, "--order") };
+    for group in order {
+        let hosts = inventory.select(std::slice::from_ref(group), None).map_err(|_| {
+            Failure::Text(format!(
+                "{whence}: `{group}` matches no host and no group of the inventory; `{whence}` takes groups, in the order in which \
+                 they are done"
+            ))
+        })?;
+        options.order.push(hosts.into_iter().map(|h| h.name.clone()).collect());
+    }
+    Ok(())
+}
+
+/// Lets this process have as many descriptors as it may (each host needs some), and says how many that are. Not more than
+/// 65536: programs that it starts inherit it, and some of them go through all of them.
+fn raise_descriptors() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let most = now.maximum.unwrap_or(u64::MAX).min(65_536);
+    match now.current {
+        Some(current) if current < most => {
+            let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: now.maximum });
+            Some(if raised.is_ok() { most } else { current })
+        }
+        current => current,
+    }
+}
+
+/// Says when there are too few descriptors for so many hosts at the same time.
+fn warn_of_descriptors(hosts: &[Host], forks: usize, descriptors: Option<u64>) {
+    let Some(may) = descriptors else { return };
+    // A socket a session, a jump host is one too; libssh2 needs four. The rest is for files, the journal, the runtime.
+    let each = if hosts.iter().any(|h| h.target.library == Library::Libssh2) { 4 } else { 1 };
+    let needs = (forks.min(hosts.len()) * each + 64) as u64;
+    if needs > may {
+        tell!(
+            "warning: {} hosts at the same time need about {needs} descriptors, and this process may have {may}: raise the limit \
+             (`ulimit -n {needs}`), or use --forks {}",
+            forks.min(hosts.len()),
+            (may.saturating_sub(64) / each as u64).max(1)
+        );
+    }
 }
 
 /// The playbook that takes a run back.
@@ -222,6 +299,8 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
     let cancel = CancellationToken::new();
     let (events, received) = mpsc::unbounded_channel();
     let run = journal.run().to_owned();
+    let id = run.clone();
+    let (total, argv) = (hosts.len(), new.argv.clone());
     let connector: Arc<dyn Connector> = Arc::new(Connectors::default());
     let recording = recording(args, &connector, &playbook, &options, &hosts, &run);
     let connector = recording.as_ref().map_or(connector, |r| r.connector());
@@ -244,6 +323,10 @@ async fn journalled(args: &RunArgs, options: RunOptions, playbook: Playbook, hos
         Ok(Ok(())) => {}
         Ok(Err(error)) => tell!("warning: the journal could not be finished: {error}"),
         Err(error) => tell!("warning: a defect in esxprep, the report ended early: {error}"),
+    }
+    let undone = outcome.not_begun > 0 || outcome.hosts.iter().any(|o| o.failed || o.result.failed > 0);
+    if undone && total > 1 && human && args.hosts.inventory.is_some() && outcome.exit_code != super::EXIT_USAGE {
+        say!("Only the hosts that are not done: {}", super::limit::again(&argv, &id));
     }
     if let Some(recording) = recording {
         recording.finish(artifacts, outcome.exit_code == INTERRUPTED, human);

@@ -39,6 +39,9 @@ pub fn facts(mut args: FactsArgs) -> ExitCode {
         args.hosts.inventory = Some(args.names.join(","));
         args.names.clear();
     }
+    if let Err(failure) = args.hosts.spell_limit() {
+        return failure.show();
+    }
     let runtime = if recorded {
         // Without an I/O driver there is no network, and a paused clock does not wait.
         tokio::runtime::Builder::new_current_thread()

@@ -30,9 +30,13 @@ pub struct HostArgs {
     /// Milliseconds added to every esxcli call of the simulated hosts.
     #[arg(long, value_name = "MS", requires = "sim", default_value_t = 0)]
     pub sim_esxcli_ms: u64,
-    /// Only these hosts or groups: names or globs, comma-separated; `!x` leaves x out.
+    /// Only these hosts or groups: names or globs, comma-separated; `!x` leaves x out. `@failed` are the hosts that the
+    /// last run (or `@failed:RUN`) left undone, `@FILE` those of a file, one a line.
     #[arg(long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    /// Runs whose hosts are in the limit.
+    #[arg(skip)]
+    runs: Vec<super::limit::Undone>,
     /// Accept and remember the key of a host that is not known yet. A changed key is always refused.
     #[arg(long)]
     pub accept_new: bool,
@@ -58,6 +62,15 @@ impl HostArgs {
         })
     }
 
+    /// Spells out what `@` in `--limit` stands for.
+    pub fn spell_limit(&mut self) -> Result<(), Failure> {
+        if let Some(limit) = &self.limit {
+            let spelled = super::limit::spell_out(limit)?;
+            (self.limit, self.runs) = (Some(spelled.patterns), spelled.runs);
+        }
+        Ok(())
+    }
+
     /// The inventory that was asked for. Simulated hosts are not in it: they start later.
     /// Secrets are read for the hosts that `names` (none: all) and `--limit` leave.
     pub fn inventory(&self, names: &[String]) -> Result<Inventory, Failure> {
@@ -71,6 +84,9 @@ impl HostArgs {
                 ));
             }
         };
+        if self.inventory.is_some() {
+            super::limit::known(&self.runs, &inventory)?;
+        }
         self.adjust(&mut inventory)?;
         Ok(inventory)
     }
@@ -84,6 +100,7 @@ impl HostArgs {
         file.write_all(crate::sim::inventory_yaml(hosts).as_bytes()).map_err(unwritable)?;
         let path = file.path().to_string_lossy();
         let mut inventory = Inventory::load(&path).map_err(Failure::Problems)?;
+        super::limit::known(&self.runs, &inventory)?;
         self.adjust(&mut inventory)?;
         Ok(inventory)
     }
@@ -145,6 +162,8 @@ impl Simulated {
 pub enum Failure {
     /// One line.
     Text(String),
+    /// There is nothing to do, which is no failure.
+    NothingToDo(String),
     /// Problems in files.
     Problems(crate::playbook::Problems),
 }
@@ -154,6 +173,10 @@ impl Failure {
     pub fn show(&self) -> std::process::ExitCode {
         match self {
             Self::Text(text) => super::fail(text),
+            Self::NothingToDo(text) => {
+                super::tell(text);
+                std::process::ExitCode::SUCCESS
+            }
             Self::Problems(problems) => {
                 let term = console::Term::stderr();
                 let width = usize::from(term.size().1).clamp(60, 140);

@@ -15,6 +15,7 @@ mod facts;
 mod harden;
 mod hosts;
 mod lab;
+mod limit;
 mod log;
 mod man;
 mod options;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 
-use crate::engine::{Batch, Mode, RunOptions};
+use crate::engine::{Batch, Mode, RunOptions, Serial};
 
 /// Options of a run that its replay shares. What is not given is as the recording has it, else the default.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -27,11 +27,11 @@ pub struct KeptOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     forks: Option<u16>,
     /// Finish one batch of hosts before the next.
-    #[arg(long, value_name = "N|N%")]
-    serial: Option<Batch>,
+    #[arg(long, value_name = "N|N%,...")]
+    serial: Option<Serial>,
     /// Begin no other host once so many have failed.
-    #[arg(long, value_name = "N")]
-    max_failures: Option<usize>,
+    #[arg(long, value_name = "N|N%", value_parser = Batch::of_failures)]
+    max_failures: Option<Batch>,
     /// Time limit of a command whose step sets none.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     command_timeout: Option<Duration>,
@@ -92,7 +92,7 @@ impl KeptOptions {
         options.no_reboot = self.no_reboot;
         options.allow_unsaved = self.allow_unsaved;
         options.forks = self.forks.map_or(options.forks, usize::from);
-        options.serial = self.serial;
+        options.serial.clone_from(&self.serial);
         options.max_failures = self.max_failures;
         options.command_timeout = self.command_timeout.unwrap_or(options.command_timeout);
         options.agent_timeout = self.agent_timeout.unwrap_or(options.agent_timeout);
@@ -121,8 +121,8 @@ pub fn line_of(options: &RunOptions) -> Option<String> {
     if options.forks != plain.forks {
         say("forks", Some(&options.forks));
     }
-    if let Some(batch) = options.serial {
-        say("serial", Some(&batch));
+    if let Some(batches) = &options.serial {
+        say("serial", Some(batches));
     }
     if let Some(most) = options.max_failures {
         say("max-failures", Some(&most));
@@ -150,8 +150,8 @@ mod tests {
         options.no_reboot = true;
         options.allow_unsaved = true;
         options.forks = 3;
-        options.serial = Some(Batch::Percent(20));
-        options.max_failures = Some(2);
+        options.serial = "1,20%".parse().ok();
+        options.max_failures = Some(Batch::Hosts(2));
         options.command_timeout = Duration::from_secs(63);
         options.agent_timeout = Duration::from_millis(1500);
         options.reboot_timeout = Duration::from_secs(7);
@@ -164,7 +164,7 @@ mod tests {
         let line = line_of(&all()).unwrap();
         assert_eq!(
             line,
-            "--tags 'net,old vib' --skip-tags slow --no-reboot --allow-unsaved --forks 3 --serial '20%' --max-failures 2 \
+            "--tags 'net,old vib' --skip-tags slow --no-reboot --allow-unsaved --forks 3 --serial '1,20%' --max-failures 2 \
              --command-timeout '1m 3s' --agent-timeout '1s 500ms' --reboot-timeout 7s"
         );
         let mut told = RunOptions::new(Mode::Apply, std::path::PathBuf::new());
@@ -177,7 +177,7 @@ mod tests {
         let recorded = KeptOptions::parse(&line_of(&all()).unwrap()).unwrap();
         let given = KeptOptions::parse("--skip-tags vib --forks 1").unwrap().over(recorded.clone());
         assert_eq!((given.tags.len(), given.skip_tags.as_slice()), (0, ["vib".to_owned()].as_slice()));
-        assert_eq!((given.forks, given.max_failures, given.no_reboot), (Some(1), Some(2), true));
+        assert_eq!((given.forks, given.max_failures, given.no_reboot), (Some(1), Some(Batch::Hosts(2)), true));
         let mut told = all();
         KeptOptions::parse("--tags ''").unwrap().over(recorded).tell(&mut told);
         assert!(told.tags.is_empty() && told.skip_tags.is_empty());

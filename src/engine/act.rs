@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::ahead::{Ahead, is_one_call};
 use super::detached::{DetachedScript, Progress};
+use super::down::Reason;
 use super::events::{ChangeShown, EventKind};
 use super::host::{HostError, HostRun};
 use super::observe::hostd_is_down;
@@ -291,6 +292,7 @@ impl HostRun {
             self.facts.maintenance = true;
             return Ok(());
         }
+        self.may_go_down().await?;
         self.empty_of_vms("enter maintenance mode").await?;
         self.phase("entering maintenance mode");
         // Whatever the step itself influences: this is seen in many places.
@@ -312,8 +314,10 @@ impl HostRun {
             }],
         });
         self.ctx.journalled().await;
+        self.goes_down(Reason::Maintenance);
         let output = self.session.change(&command).await.map_err(transport)?;
         if let Some(failure) = crate::esxi::failure::failure(&output) {
+            self.is_back(Reason::Maintenance);
             return Err(Acted::Failed(format!("`{command}` failed: {}", failure.said())));
         }
         self.facts.maintenance = true;
@@ -335,7 +339,10 @@ impl HostRun {
             Some(f) if !f.message.contains("already") => {
                 Err(HostError::Stopped(format!("`{command}` failed: {}", f.said())))
             }
-            _ => Ok(()),
+            _ => {
+                self.is_back(Reason::Maintenance);
+                Ok(())
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! A host that cannot be reached because an earlier run closed its way in, as its playbook asked: the journal knows.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::events::EventKind;
 use super::journal::{Recorded, RunInfo, StateDir};
 
@@ -34,36 +36,44 @@ const ADVICE: &str = "That is what the playbook asked for. To come in again, ena
      Options, Enable SSH), in the host client (Host, Actions, Services) or in vCenter; lockdown mode is left first, at the console \
      or in vCenter";
 
-/// Why a host may be closed, by the newest run that closed something of it and opened it not again.
-pub(super) fn explain(state: &StateDir, host: &str) -> Option<String> {
-    let runs = state.list().ok()?;
-    let changed = |run: &&RunInfo| run.meta.mode == "apply" && run.meta.hosts.iter().any(|h| h == host);
-    runs.iter().filter(changed).take(RUNS).find_map(|run| by(&state.load(&run.meta.run).ok()?, host))
+/// Why hosts may be closed: for each, by the newest run that closed something of it and opened it not again. All hosts
+/// at once: every journal is read one time, however many hosts cannot be reached.
+pub(super) fn explain(state: &StateDir, hosts: &BTreeSet<String>) -> HashMap<String, String> {
+    let mut all = HashMap::new();
+    let runs = state.list().unwrap_or_default();
+    let changed = |run: &&RunInfo| run.meta.mode == "apply" && run.meta.hosts.iter().any(|h| hosts.contains(h));
+    for run in runs.iter().filter(changed).take(RUNS) {
+        let Ok(recorded) = state.load(&run.meta.run) else { continue };
+        for (host, why) in by(&recorded) {
+            all.entry(host).or_insert(why);
+        }
+    }
+    all
 }
 
-/// The same for one run: `None` when it closed nothing. A run that opened everything ends the search with no answer
-/// only if nothing older closed it, which nobody can tell from here: that is worth no guess.
-fn by(run: &Recorded, host: &str) -> Option<String> {
-    let mut closed: Vec<&Door> = Vec::new();
+/// The same for one run: of the hosts of which it closed something. A run that opened everything ends the search with no
+/// answer only if nothing older closed it, which nobody can tell from here: that is worth no guess.
+fn by(run: &Recorded) -> HashMap<String, String> {
+    let mut closed: HashMap<&str, Vec<&Door>> = HashMap::new();
     for event in &run.events {
-        let EventKind::Making { host: of, changes, .. } = &event.kind else { continue };
-        for command in changes.iter().filter(|_| of == host).flat_map(|change| &change.commands) {
+        let EventKind::Making { host, changes, .. } = &event.kind else { continue };
+        for command in changes.iter().flat_map(|change| &change.commands) {
             for door in DOORS {
                 if command.contains(door.opens) {
-                    closed.retain(|d| !std::ptr::eq(*d, door));
+                    closed.entry(host).or_default().retain(|d| !std::ptr::eq(*d, door));
                 } else if command.contains(door.closes) {
-                    closed.push(door);
+                    closed.entry(host).or_default().push(door);
                 }
             }
         }
     }
-    closed.dedup_by(|a, b| std::ptr::eq(*a, *b));
-    if closed.is_empty() {
-        return None;
-    }
-    let means: Vec<&str> = closed.iter().map(|door| door.means).collect();
     let name = if run.meta.name.is_empty() { String::new() } else { format!(" ({})", run.meta.name) };
-    Some(format!("SSH was closed by run {}{name}: {}. {ADVICE}", run.meta.run, means.join("; ")))
+    let said = |(host, mut doors): (&str, Vec<&Door>)| {
+        doors.dedup_by(|a, b| std::ptr::eq(*a, *b));
+        let means: Vec<&str> = doors.iter().map(|door| door.means).collect();
+        (host.to_owned(), format!("SSH was closed by run {}{name}: {}. {ADVICE}", run.meta.run, means.join("; ")))
+    };
+    closed.into_iter().filter(|(_, doors)| !doors.is_empty()).map(said).collect()
 }
 
 #[cfg(test)]
@@ -71,6 +81,10 @@ mod tests {
     use super::super::events::{ChangeShown, Event};
     use super::super::journal::{NewRun, RunMeta};
     use super::*;
+
+    fn by(run: &Recorded, host: &str) -> Option<String> {
+        super::by(run).remove(host)
+    }
 
     fn run(commands: &[&str]) -> Recorded {
         let event = |command: &&str| {

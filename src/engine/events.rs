@@ -29,6 +29,9 @@ impl Event {
     /// The line for everybody's eyes, as on standard output: how a change is taken back is for the journal, which only
     /// its owner can read, since a file's earlier contents may be anything.
     pub fn to_shown_line(&self) -> serde_json::Result<String> {
+        if !matches!(self.kind, EventKind::Making { .. }) {
+            return self.to_line();
+        }
         let mut event = self.clone();
         if let EventKind::Making { changes, .. } = &mut event.kind {
             changes.iter_mut().for_each(|change| change.undo = None);

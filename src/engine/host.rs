@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::controls::Controls;
+use super::down::Slot;
 use super::events::{ControlVerdict, EventKind, HostResult};
 use super::identify::Identify;
 use super::observe::Coming;
@@ -22,6 +23,9 @@ use crate::transport::TransportError;
 
 /// The longest pause between two looks whether hostd answers.
 pub(super) const AGENT_PAUSE: Duration = Duration::from_secs(2);
+
+/// The note on a host whose work was interrupted.
+pub const INTERRUPTED: &str = "interrupted; run it again to go on";
 
 /// Why work on a host ended early.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,8 @@ pub(super) struct HostRun {
     pub(super) result: HostResult,
     /// Something was changed that is not saved yet.
     pub(super) dirty: bool,
+    /// Leave to be down, while this host may be.
+    pub(super) slot: Option<Slot>,
     /// esxprep entered maintenance mode and must leave it.
     pub(super) entered_maintenance: bool,
     /// Outputs that show the host as it is now.
@@ -137,10 +143,7 @@ pub(super) async fn run_host(ctx: Arc<Context>, host: Host) -> HostOutcome {
         match &error {
             HostError::StepFailed => {}
             HostError::Interrupted => {
-                ctx.emit(EventKind::Note {
-                    host: Some(name.clone()),
-                    text: "interrupted; run it again to go on".into(),
-                });
+                ctx.emit(EventKind::Note { host: Some(name.clone()), text: INTERRUPTED.into() });
             }
             error => {
                 let closed = if outcome.unreachable { ctx.closed(&name) } else { None };
@@ -188,6 +191,7 @@ impl HostRun {
             facts,
             reboot_reasons: Vec::new(),
             dirty: false,
+            slot: None,
             entered_maintenance: false,
             observed: Outputs::default(),
             last_seen: Outputs::default(),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
-use super::events::{Event, EventKind, Status};
+use super::events::{Event, EventKind, HostResult, Status};
 
 pub use lock::{HostLock, LockError};
 pub use meta::{RunMeta, new_run_id, redact_argv};
@@ -379,6 +379,29 @@ impl Recorded {
             }
         }
         done
+    }
+
+    /// The hosts that are not done: a step or the host failed, they were not reached, lost, interrupted, or never begun.
+    /// In the order of the run.
+    pub fn undone(&self) -> Vec<String> {
+        let mut done = BTreeSet::new();
+        let mut not = BTreeSet::new();
+        for event in &self.events {
+            match &event.kind {
+                EventKind::HostFinished(result) if result.failed == 0 => {
+                    done.insert(result.host.as_str());
+                }
+                EventKind::HostFinished(HostResult { host, .. }) | EventKind::HostFailed { host, .. } => {
+                    not.insert(host.as_str());
+                }
+                EventKind::Note { host: Some(host), text } if text == super::host::INTERRUPTED => {
+                    not.insert(host.as_str());
+                }
+                _ => {}
+            }
+        }
+        let undone = |host: &&String| !done.contains(host.as_str()) || not.contains(host.as_str());
+        self.meta.hosts.iter().filter(undone).cloned().collect()
     }
 }
 

@@ -6,6 +6,7 @@ pub mod artifacts;
 mod closed;
 mod controls;
 pub(crate) mod detached;
+mod down;
 pub mod events;
 pub mod host;
 pub mod identify;
@@ -20,8 +21,9 @@ mod session;
 mod step;
 pub mod undo;
 
+pub use crate::playbook::{Batch, Serial};
 pub use replay::{Replayed, hosts_of, replayed};
-pub use run::{Batch, Context, Mode, Resumed, RunOptions, RunOutcome, run};
+pub use run::{Context, FORKS, Mode, Resumed, RunOptions, RunOutcome, run};
 
 /// Where what can be had or made again is kept: downloads, rebuilt ISOs, how long phases of labs take.
 pub fn cache_dir() -> std::path::PathBuf {

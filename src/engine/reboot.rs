@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::down::Reason;
 use super::events::{ChangeShown, EventKind, Status};
 use super::host::{AGENT_PAUSE, HostError, HostRun};
 use super::run::Mode;
@@ -61,6 +62,7 @@ impl HostRun {
         let old = self.facts.boot_time.clone();
         let machine = self.facts.hardware.uuid.clone();
         self.ctx.emit(EventKind::HostRebooting { host: self.host.name.clone(), reasons: reasons.to_vec() });
+        self.goes_down(Reason::Reboot);
         let started = Instant::now();
         let deadline = started + timeout;
         // `reboot` works without maintenance mode and saves the configuration (KB 313072). The connection may
@@ -68,6 +70,7 @@ impl HostRun {
         match self.session.change(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
             Ok(output) => {
                 if let Some(f) = failure(&output) {
+                    self.is_back(Reason::Reboot);
                     return Err(HostError::Stopped(format!("`reboot` failed: {}", f.said())));
                 }
             }
@@ -120,6 +123,7 @@ impl HostRun {
                 self.host.name
             )));
         }
+        self.is_back(Reason::Reboot);
         self.ctx.emit(EventKind::HostBack { host: self.host.name.clone(), seconds: started.elapsed().as_secs_f64() });
         Ok(())
     }
@@ -202,6 +206,8 @@ impl HostRun {
         if self.ctx.options.no_reboot {
             return Ok(());
         }
+        // What asked for the reboot stays noted while this host waits: it may wait in vain.
+        self.may_go_down().await?;
         let reasons = std::mem::take(&mut self.reboot_reasons);
         self.reboot(&reasons, timeout.unwrap_or(self.ctx.options.reboot_timeout)).await?;
         self.result.reboots += 1;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::artifacts::{ArtifactStore, foreseen};
+use super::down::Down;
 use super::events::{Event, EventKind};
 use super::host::{HostError, HostOutcome, run_host};
 use super::journal::HostLock;
 use crate::fixture::RecordedArtifact;
 use crate::fixture::secrets::SecretBook;
 use crate::inventory::Host;
-use crate::playbook::Playbook;
+use crate::playbook::{Batch, Playbook, Serial};
 use crate::transport::Connector;
 
 /// What a run may do to hosts.
@@ -45,51 +46,13 @@ impl Mode {
     }
 }
 
-/// How many hosts one batch holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Batch {
-    /// So many.
-    Hosts(usize),
-    /// So many of a hundred, at least one.
-    Percent(usize),
-}
-
-impl std::str::FromStr for Batch {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let bad = || format!("{s:?} is neither a number of hosts nor a percentage such as 20%");
-        let (digits, percent) = s.strip_suffix('%').map_or((s, false), |d| (d, true));
-        let number: usize = digits.parse().map_err(|_| bad())?;
-        match (number, percent) {
-            (0, _) => Err(bad()),
-            (n, true) if n > 100 => Err(bad()),
-            (n, true) => Ok(Self::Percent(n)),
-            (n, false) => Ok(Self::Hosts(n)),
-        }
-    }
-}
-
-impl std::fmt::Display for Batch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Hosts(n) => write!(f, "{n}"),
-            Self::Percent(n) => write!(f, "{n}%"),
-        }
-    }
-}
-
-impl Batch {
-    fn size(self, hosts: usize) -> usize {
-        match self {
-            Self::Hosts(n) => n,
-            Self::Percent(p) => (hosts * p / 100).max(1),
-        }
-    }
-}
-
 /// Steps that an earlier run ended well, by host: number and name.
 pub type Resumed = HashMap<String, BTreeSet<(usize, String)>>;
+
+/// Hosts at the same time, when nobody says. A host costs one descriptor, under 300 KiB and mostly waiting: 50 of them
+/// keep two cores busy with key exchange and stay far below the usual limit of 1024 descriptors, while a jump host or a
+/// slow uplink is not flooded with a thousand logins at once.
+pub const FORKS: usize = 50;
 
 /// Everything that a run can be told.
 #[derive(Debug, Clone)]
@@ -98,10 +61,15 @@ pub struct RunOptions {
     pub mode: Mode,
     /// Hosts at the same time.
     pub forks: usize,
-    /// Hosts a batch; all when `None`.
-    pub serial: Option<Batch>,
+    /// Hosts a batch; all when `None`. When the sizes differ, or with an order, a batch of which every host failed is
+    /// the last.
+    pub serial: Option<Serial>,
     /// After so many failed hosts no other begins.
-    pub max_failures: Option<usize>,
+    pub max_failures: Option<Batch>,
+    /// So many hosts may be down at the same time because of this run (rebooting, in maintenance mode).
+    pub max_down: Option<Batch>,
+    /// Names of the hosts to be done first, second and so on; all others come last.
+    pub order: Vec<BTreeSet<String>>,
     /// Only steps with one of these tags (`always` counts as all), when not empty.
     pub tags: Vec<String>,
     /// No steps with one of these tags.
@@ -135,9 +103,11 @@ impl RunOptions {
     pub fn new(mode: Mode, cache: PathBuf) -> Self {
         Self {
             mode,
-            forks: 10,
+            forks: FORKS,
             serial: None,
             max_failures: None,
+            max_down: None,
+            order: Vec::new(),
             tags: Vec::new(),
             skip_tags: Vec::new(),
             extra_vars: IndexMap::new(),
@@ -182,6 +152,12 @@ pub struct Context {
     sent: AtomicU64,
     kept: Option<watch::Receiver<u64>>,
     lock_hosts: bool,
+    /// Leave to be down, if that is limited; known when the run begins.
+    down: OnceLock<Option<Down>>,
+    /// The run's hosts.
+    names: OnceLock<BTreeSet<String>>,
+    /// Why the way in to hosts may be closed: looked up once, by the first host that is not reached.
+    closed: OnceLock<HashMap<String, String>>,
 }
 
 impl Context {
@@ -210,6 +186,9 @@ impl Context {
             sent: AtomicU64::new(0),
             kept: None,
             lock_hosts: true,
+            down: OnceLock::new(),
+            names: OnceLock::new(),
+            closed: OnceLock::new(),
         }
     }
 
@@ -235,7 +214,17 @@ impl Context {
     /// Why the way in to a host may be closed, as the journals of earlier runs tell; nothing for a run without a journal.
     pub(super) fn closed(&self, host: &str) -> Option<String> {
         self.has_journal().then_some(())?;
-        super::closed::explain(&super::journal::StateDir::locate().ok()?, host)
+        let names = self.names.get()?;
+        let all = self.closed.get_or_init(|| match super::journal::StateDir::locate() {
+            Ok(state) => super::closed::explain(&state, names),
+            Err(_) => HashMap::new(),
+        });
+        all.get(host).cloned()
+    }
+
+    /// Leave to be down, where that is limited. In a replay nobody waits for another: each host does what it did.
+    pub(super) fn down(&self) -> Option<Down> {
+        self.down.get().cloned().flatten().filter(|_| self.options.begun.is_none())
     }
 
     /// Whether a journal is kept of the run.
@@ -314,6 +303,9 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
         steps: ctx.playbook.steps.len(),
     });
     let total = hosts.len();
+    // Set once: a context is of one run.
+    let _ = ctx.names.set(hosts.iter().map(|h| h.name.clone()).collect());
+    let _ = ctx.down.set(ctx.options.max_down.map(|most| Down::new(most.size(total))));
     let inputs = foreseen(&ctx.playbook, &hosts, &ctx.options);
     let first = hosts.first().map(|h| h.name.clone()).unwrap_or_default();
     if let Err(error) = ctx.artifacts.prepare(&inputs, &ctx, &first).await {
@@ -323,32 +315,52 @@ pub async fn run(ctx: Arc<Context>, hosts: Vec<Host>) -> RunOutcome {
         return RunOutcome { hosts: Vec::new(), not_begun: total, exit_code: EXIT_NOT_VALID };
     }
     let mut outcomes: Vec<HostOutcome> = Vec::with_capacity(total);
-    let batch = ctx.options.serial.map_or(total.max(1), |b| b.size(total));
     let forks = Arc::new(Semaphore::new(ctx.options.forks.max(1)));
     let failures = Arc::new(AtomicU64::new(0));
-    let mut left = hosts.into_iter().peekable();
-    while left.peek().is_some() && !stop(&ctx, &failures) {
+    let most_failures = ctx.options.max_failures.map(|most| most.size(total) as u64);
+    let groups = in_order(hosts, &ctx.options.order);
+    let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+    let serial = ctx.options.serial.clone().unwrap_or_default();
+    let cautious = serial.is_canary() || !ctx.options.order.is_empty();
+    let mut left = groups.into_iter().flatten();
+    for batch in serial.plan(&sizes) {
+        if stop(&ctx, &failures, most_failures) {
+            break;
+        }
+        let before = outcomes.len();
         let mut tasks = JoinSet::new();
         for host in left.by_ref().take(batch) {
-            let (ctx, forks, failures) = (ctx.clone(), forks.clone(), failures.clone());
+            // The fork is taken here and not in the task: hosts begin in their order.
+            let fork = forks.clone().acquire_owned().await;
+            if stop(&ctx, &failures, most_failures) {
+                break;
+            }
+            if ctx.options.begun.as_ref().is_some_and(|begun| !begun.contains(&host.name)) {
+                continue;
+            }
+            let (ctx, failures) = (ctx.clone(), failures.clone());
             tasks.spawn(async move {
-                let _fork = forks.acquire().await;
-                let begins = |begun: &BTreeSet<String>| begun.contains(&host.name);
-                if stop(&ctx, &failures) || !ctx.options.begun.as_ref().is_none_or(begins) {
-                    return None;
-                }
+                let _fork = fork;
                 let outcome = locked(ctx, host).await;
                 if outcome.failed {
                     failures.fetch_add(1, Ordering::SeqCst);
                 }
-                Some(outcome)
+                outcome
             });
         }
         while let Some(ended) = tasks.join_next().await {
             match ended {
-                Ok(outcome) => outcomes.extend(outcome),
+                Ok(outcome) => outcomes.push(outcome),
                 Err(error) => ctx.emit(EventKind::Note { host: None, text: format!("a defect in esxprep: {error}") }),
             }
+        }
+        let these = &outcomes[before..];
+        // An interruption has its own words, and a replay does what the recorded run did.
+        let counts = cautious && ctx.options.begun.is_none() && !ctx.cancel.is_cancelled();
+        if counts && outcomes.len() < total && !these.is_empty() && these.iter().all(|o| o.failed) {
+            let text = "every host of this batch failed: no other is begun".to_owned();
+            ctx.emit(EventKind::Note { host: None, text });
+            break;
         }
     }
     let not_begun = total - outcomes.len();
@@ -392,10 +404,19 @@ async fn locked(ctx: Arc<Context>, host: Host) -> HostOutcome {
     }
 }
 
-fn stop(ctx: &Context, failures: &AtomicU64) -> bool {
+/// The hosts by the order that is asked for, each group in the order of the inventory; those of no group come last.
+fn in_order(hosts: Vec<Host>, order: &[BTreeSet<String>]) -> Vec<Vec<Host>> {
+    let mut groups: Vec<Vec<Host>> = vec![Vec::new(); order.len() + 1];
+    for host in hosts {
+        let at = order.iter().position(|names| names.contains(&host.name)).unwrap_or(order.len());
+        groups[at].push(host);
+    }
+    groups
+}
+
+fn stop(ctx: &Context, failures: &AtomicU64, most: Option<u64>) -> bool {
     // Which hosts had begun before another failed was a matter of time; a replay has another one.
-    let too_many = ctx.options.begun.is_none()
-        && ctx.options.max_failures.is_some_and(|m| failures.load(Ordering::SeqCst) >= m.max(1) as u64);
+    let too_many = ctx.options.begun.is_none() && most.is_some_and(|most| failures.load(Ordering::SeqCst) >= most);
     too_many || ctx.cancel.is_cancelled()
 }
 
@@ -421,16 +442,6 @@ fn exit_code(ctx: &Context, outcomes: &[HostOutcome], not_begun: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn batches_are_numbers_or_percentages() {
-        assert_eq!("3".parse(), Ok(Batch::Hosts(3)));
-        assert_eq!("20%".parse::<Batch>().map(|b| b.size(12)), Ok(2));
-        assert_eq!("1%".parse::<Batch>().map(|b| b.size(12)), Ok(1));
-        for bad in ["0", "0%", "101%", "x", "", "-1"] {
-            assert!(bad.parse::<Batch>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn tags_choose_steps() {

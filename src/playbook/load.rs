@@ -34,7 +34,21 @@ impl Kinds<'static> {
     }
 }
 
-const KEYS: &[&str] = &["name", "esxi", "hosts", "vars", "reboot", "on_running_vms", "baseline", "waivers", "steps"];
+const KEYS: &[&str] = &[
+    "name",
+    "esxi",
+    "hosts",
+    "vars",
+    "reboot",
+    "on_running_vms",
+    "serial",
+    "order",
+    "max_failures",
+    "max_down",
+    "baseline",
+    "waivers",
+    "steps",
+];
 
 struct Loader<'a> {
     kinds: &'a Kinds<'a>,
@@ -112,6 +126,7 @@ pub fn load_root(
             [("fail", OnRunningVms::Fail), ("shutdown", OnRunningVms::Shutdown), ("suspend", OnRunningVms::Suspend)];
         choice(n, "on_running_vms", &all, problems)
     });
+    let rollout = super::rollout::read(|key| map.get(key), problems);
     let baseline = get("baseline").and_then(|n| steps::control_id(n, "baseline", problems));
     let waivers = get("waivers").map(|n| super::waiver::list(n, problems)).unwrap_or_default();
     let no_vars = IndexMap::new();
@@ -133,6 +148,7 @@ pub fn load_root(
         vars,
         reboot: reboot.unwrap_or_default(),
         on_running_vms: on_running_vms.unwrap_or_default(),
+        rollout,
         baseline,
         waivers,
         steps: loader.steps,

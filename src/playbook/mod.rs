@@ -6,6 +6,7 @@ mod check;
 mod load;
 mod names;
 mod problem;
+mod rollout;
 mod scalar;
 mod schema;
 mod steps;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub use problem::{Problem, Problems, SourceFile, Span};
 pub(crate) use problem::{did_you_mean, is_secret_key, nearest};
+pub use rollout::{Batch, Rollout, Serial};
 pub(crate) use scalar::is_template;
 pub use schema::schema;
 pub(crate) use vars::plain_vars;
@@ -51,6 +53,8 @@ pub struct Playbook {
     pub reboot: RebootPolicy,
     /// What to do when virtual machines run and the host must be rebooted or enter maintenance mode.
     pub on_running_vms: OnRunningVms,
+    /// How a run goes through many hosts.
+    pub rollout: Rollout,
     /// The baseline whose controls the steps with an `id` are.
     pub baseline: Option<String>,
     /// Controls that are accepted as they are.

@@ -60,6 +60,10 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
         "until": {"type": "string", "pattern": "^\\d{4}-\\d{2}-\\d{2}$", "description": "The last day on which it is."},
         "hosts": one_or_more,
     }});
+    let amount = json!({"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*%?$"}],
+        "description": "A number of hosts, or a percentage of the run's hosts: 20%."});
+    let failures = json!({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%?$"}],
+        "description": "After so many failed hosts (or so many of a hundred) no other is begun."});
     let release = json!({"type": ["string", "number"], "description": "A release line such as \"6.5\"."});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -74,6 +78,11 @@ fn with_kinds(kinds: &[crate::steps::Kind]) -> Value {
             "vars": {"type": "object", "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}},
             "reboot": generator_enum(&["auto", "never"]),
             "on_running_vms": generator_enum(&["fail", "shutdown", "suspend"]),
+            "serial": {"anyOf": [amount, {"type": "array", "items": amount, "minItems": 1}],
+                "description": "Hosts of a batch; of a list the last one repeats: [1, 5, 20%]."},
+            "order": one_or_more,
+            "max_failures": failures,
+            "max_down": amount,
             "baseline": {"type": "string", "description": "The baseline whose controls the steps with an `id` are: stig-8.0."},
             "waivers": {"type": "array", "items": waiver},
             "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},

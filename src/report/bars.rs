@@ -13,6 +13,8 @@ use crate::engine::events::{Event, EventKind, Status};
 
 /// Most host lines at a time; the total line counts the others.
 const MOST_HOSTS: usize = 12;
+/// Lines of the terminal that are left to the total line and to what was written before.
+const OTHER_LINES: usize = 4;
 /// Redraws a second at most.
 const REDRAWS: u8 = 10;
 
@@ -20,11 +22,17 @@ const REDRAWS: u8 = 10;
 pub(super) struct Bars {
     multi: MultiProgress,
     total: ProgressBar,
+    /// The host lines, from the top; which hosts they show is chosen anew for each redraw.
+    lines: Vec<ProgressBar>,
     color: bool,
+    /// Whether the height of the terminal counts.
+    measured: bool,
     steps: usize,
     hosts: usize,
+    changed: usize,
     failed: usize,
     finished: usize,
+    /// In the order in which they began: the longest running first.
     running: IndexMap<String, Running>,
     /// Steps ended on hosts that are finished or not, for the total.
     ended: u64,
@@ -33,16 +41,30 @@ pub(super) struct Bars {
 /// A host that is being worked on.
 #[derive(Default)]
 struct Running {
-    bar: Option<ProgressBar>,
     steps: BTreeSet<usize>,
     doing: String,
     part: Option<(u64, u64)>,
+    /// A step failed, or is tried again.
+    trouble: bool,
+    changed: bool,
+    failed: bool,
+    at: At,
+}
+
+/// What keeps a host.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum At {
+    #[default]
+    Work,
+    Reboot,
+    /// It waits for other hosts.
+    Wait,
 }
 
 impl Bars {
     /// Nothing is drawn before the first event.
     pub fn new(options: &ReportOptions) -> Self {
-        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), options)
+        Self { measured: true, ..Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), options) }
     }
 
     /// On any target (tests draw nowhere).
@@ -52,9 +74,12 @@ impl Bars {
         Self {
             multi,
             total,
+            lines: Vec::new(),
             color: options.color,
+            measured: false,
             steps: 0,
             hosts: 0,
+            changed: 0,
             failed: 0,
             finished: 0,
             running: IndexMap::new(),
@@ -85,11 +110,19 @@ impl Bars {
             EventKind::Phase { host, doing, position, length } => {
                 self.doing(host, one_line(doing).into_owned(), position.zip(*length));
             }
-            EventKind::HostRebooting { host, .. } => self.doing(host, "rebooting".to_owned(), None),
-            EventKind::HostBack { host, .. } => self.doing(host, "back after the reboot".to_owned(), None),
+            EventKind::HostRebooting { host, .. } => {
+                self.doing(host, "rebooting".to_owned(), None);
+                self.is_at(host, At::Reboot);
+            }
+            EventKind::HostBack { host, .. } => {
+                self.doing(host, "back after the reboot".to_owned(), None);
+                self.is_at(host, At::Work);
+            }
             EventKind::Step(step) => {
-                self.failed += usize::from(step.status == Status::Failed);
                 let running = self.running.entry(step.host.clone()).or_default();
+                running.trouble = running.failed || step.status == Status::Failed;
+                running.failed |= step.status == Status::Failed;
+                running.changed |= matches!(step.status, Status::Changed | Status::WouldChange);
                 if running.steps.insert(step.step) {
                     self.ended += 1;
                 }
@@ -97,62 +130,104 @@ impl Bars {
                 running.part = None;
             }
             EventKind::HostFinished(result) => self.end(&result.host),
-            EventKind::HostFailed { host, .. } => self.end(host),
+            EventKind::HostFailed { host, .. } => {
+                self.running.entry(host.clone()).or_default().failed = true;
+            }
             EventKind::RunFinished { .. } => self.clear(),
+            EventKind::Note { host: Some(host), text } if text.contains("trying again") => {
+                self.running.entry(host.clone()).or_default().trouble = true;
+            }
             EventKind::Note { .. } | EventKind::Control(_) | EventKind::Making { .. } => {}
         }
     }
 
     fn doing(&mut self, host: &str, doing: String, part: Option<(u64, u64)>) {
         let running = self.running.entry(host.to_owned()).or_default();
+        let waits = doing.starts_with("waits: ");
+        match running.at {
+            At::Work if waits => running.at = At::Wait,
+            At::Wait if !waits => running.at = At::Work,
+            _ => {}
+        }
         running.doing = doing;
         running.part = part.filter(|(_, length)| *length > 0);
     }
 
+    fn is_at(&mut self, host: &str, at: At) {
+        self.running.entry(host.to_owned()).or_default().at = at;
+    }
+
     fn end(&mut self, host: &str) {
-        // A host that was lost may still be said to be finished: count it once.
         let Some(running) = self.running.shift_remove(host) else { return };
-        if let Some(bar) = running.bar {
-            bar.finish_and_clear();
-            self.multi.remove(&bar);
-        }
         // Steps that a lost host never came to are over too.
         self.ended += self.steps.saturating_sub(running.steps.len()) as u64;
         self.finished += 1;
+        self.failed += usize::from(running.failed);
+        self.changed += usize::from(running.changed && !running.failed);
+    }
+
+    /// Host lines that fit the terminal as it is now.
+    fn room(&self) -> usize {
+        let height = if self.measured { usize::from(console::Term::stderr().size().0) } else { usize::MAX };
+        MOST_HOSTS.min(height.saturating_sub(OTHER_LINES)).max(1)
+    }
+
+    /// The hosts to show: those in trouble, then those that run longest.
+    fn chosen(&self, room: usize) -> Vec<(&String, &Running)> {
+        let troubled = self.running.iter().filter(|(_, r)| r.trouble || r.failed);
+        let others = self.running.iter().filter(|(_, r)| !r.trouble && !r.failed);
+        troubled.chain(others).take(room).collect()
     }
 
     /// Draws.
     pub fn tick(&mut self) {
-        let mut shown = self.running.values().filter(|r| r.bar.is_some()).count();
-        let (steps, color) = (self.steps, self.color);
-        for (host, running) in &mut self.running {
-            if running.bar.is_none() && shown < MOST_HOSTS {
-                let bar = self.multi.insert_before(&self.total, ProgressBar::new_spinner());
-                let template =
-                    if color { "{spinner:.cyan} {prefix:.bold}  {wide_msg}" } else { "{spinner} {prefix}  {wide_msg}" };
-                if let Ok(style) = ProgressStyle::with_template(template) {
-                    bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
-                }
-                bar.set_prefix(one_line(host).into_owned());
-                running.bar = Some(bar);
-                shown += 1;
-            }
-            if let Some(bar) = &running.bar {
-                let part = running.part.map(|(at, of)| format!(" {}%", at.min(of) * 100 / of)).unwrap_or_default();
-                bar.set_message(format!("{:>2}/{steps}  {}{part}", running.steps.len(), running.doing));
-                bar.tick();
-            }
+        let shown = self.running.len().min(self.room());
+        for bar in self.lines.drain(shown.min(self.lines.len())..) {
+            bar.finish_and_clear();
+            self.multi.remove(&bar);
         }
+        while self.lines.len() < shown {
+            let bar = self.multi.insert_before(&self.total, ProgressBar::new_spinner());
+            let template = match self.color {
+                true => "{spinner:.cyan} {prefix:.bold}  {wide_msg}",
+                false => "{spinner} {prefix}  {wide_msg}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
+            }
+            self.lines.push(bar);
+        }
+        for (bar, (host, running)) in self.lines.iter().zip(self.chosen(shown)) {
+            let part = running.part.map(|(at, of)| format!(" {}%", at.min(of) * 100 / of)).unwrap_or_default();
+            let trouble = if running.failed { "failed, " } else { "" };
+            bar.set_prefix(one_line(host).into_owned());
+            bar.set_message(format!("{:>2}/{}  {trouble}{}{part}", running.steps.len(), self.steps, running.doing));
+            bar.tick();
+        }
+        self.total.set_position(self.ended);
+        self.total.set_message(self.counts(shown));
+        self.total.tick();
+    }
+
+    /// The run in one line.
+    fn counts(&self, shown: usize) -> String {
         let mut message = format!("{}/{} done", self.finished, count(self.hosts, "host"));
-        if self.failed > 0 {
-            message.push_str(&format!("  {} failed", self.failed));
+        let at = |at: At| self.running.values().filter(|r| r.at == at).count();
+        let failing = self.running.values().filter(|r| r.failed).count();
+        for (number, word) in [
+            (self.changed, "changed"),
+            (self.failed + failing, "failed"),
+            (at(At::Reboot), "rebooting"),
+            (at(At::Wait), "waiting"),
+        ] {
+            if number > 0 {
+                message.push_str(&format!("  {number} {word}"));
+            }
         }
         if self.running.len() > shown {
             message.push_str(&format!("  and {} more running", self.running.len() - shown));
         }
-        self.total.set_position(self.ended);
-        self.total.set_message(message);
-        self.total.tick();
+        message
     }
 
     /// Takes the bars away while `write` writes lines, then puts them back below.
@@ -162,10 +237,9 @@ impl Bars {
 
     /// Takes the bars away for good.
     pub fn clear(&mut self) {
-        for (_, running) in self.running.drain(..) {
-            if let Some(bar) = running.bar {
-                bar.finish_and_clear();
-            }
+        self.running.clear();
+        for bar in self.lines.drain(..) {
+            bar.finish_and_clear();
         }
         self.total.finish_and_clear();
         // Fails only where the terminal is gone.
@@ -175,7 +249,12 @@ impl Bars {
     /// Host lines on the screen and the total's position.
     #[cfg(test)]
     pub fn state(&self) -> (usize, u64, String) {
-        let shown = self.running.values().filter(|r| r.bar.is_some()).count();
-        (shown, self.total.position(), self.total.message())
+        (self.lines.len(), self.total.position(), self.total.message())
+    }
+
+    /// The hosts on the screen, from the top.
+    #[cfg(test)]
+    pub fn hosts_shown(&self) -> Vec<String> {
+        self.lines.iter().map(ProgressBar::prefix).collect()
     }
 }

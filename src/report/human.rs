@@ -49,6 +49,11 @@ impl<W: Write + Send> Human<W> {
         }
     }
 
+    /// The same with a line a step, however many hosts there are.
+    pub(super) fn in_full(self) -> Self {
+        Self { lines: self.lines.in_full(), ..self }
+    }
+
     fn flush(&mut self) {
         self.since = Instant::now();
         if self.pending.is_empty() {

@@ -17,12 +17,24 @@ pub(super) struct Lines {
     options: ReportOptions,
     host_width: usize,
     word_width: usize,
+    /// Too many hosts for a line a step: then a host has one line, at its end, beside what failed.
+    many: bool,
+    /// A line a step, however many hosts there are.
+    full: bool,
 }
+
+/// More hosts than these are told host by host instead of step by step, and summed up in the table where nothing happened.
+pub(super) const MANY_HOSTS: usize = 25;
 
 impl Lines {
     /// Before the run's first event.
     pub fn new(options: &ReportOptions) -> Self {
-        Self { options: *options, host_width: 4, word_width: "unreachable".len() }
+        Self { options: *options, host_width: 4, word_width: "unreachable".len(), many: false, full: false }
+    }
+
+    /// The same with a line a step, however many hosts there are.
+    pub fn in_full(self) -> Self {
+        Self { full: true, ..self }
     }
 
     /// Columns wide enough for these hosts.
@@ -35,6 +47,7 @@ impl Lines {
         match &event.kind {
             EventKind::RunStarted { playbook, mode, hosts, steps } => {
                 self.columns(hosts);
+                self.many = hosts.len() > MANY_HOSTS && !self.full;
                 if self.options.check || mode != "apply" {
                     self.word_width = "would-change".len();
                 }
@@ -47,6 +60,12 @@ impl Lines {
                     one_line(&event.run)
                 )
             }
+            EventKind::HostConnected { .. } | EventKind::HostRebooting { .. } | EventKind::HostBack { .. }
+                if self.many =>
+            {
+                String::new()
+            }
+            EventKind::Step(step) if self.many && !self.options.diff && step.status != Status::Failed => String::new(),
             EventKind::HostConnected { host, version, build } => {
                 self.line(host, "connected", Style::new(), &format!("ESXi {} build {build}", one_line(version)))
             }
@@ -61,7 +80,21 @@ impl Lines {
                 self.line(host, "back", Style::new().magenta(), &format!("after {}", span(*seconds)))
             }
             EventKind::HostFinished(result) => {
-                self.line(&result.host, "done", Style::new().bold(), &format!("in {}", span(result.seconds)))
+                let mut text = format!("in {}", span(result.seconds));
+                if self.many {
+                    let changed = if self.word_width > "unreachable".len() { "would change" } else { "changed" };
+                    for (number, word) in [
+                        (result.ok, "ok"),
+                        (result.changed, changed),
+                        (result.failed, "failed"),
+                        (result.reboots, "rebooted"),
+                    ] {
+                        if number > 0 {
+                            text.push_str(&format!(", {number} {word}"));
+                        }
+                    }
+                }
+                self.line(&result.host, "done", Style::new().bold(), &text)
             }
             EventKind::HostFailed { host, error, unreachable } => {
                 let word = if *unreachable { "unreachable" } else { "lost" };

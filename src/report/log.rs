@@ -57,12 +57,12 @@ fn ending(state: RunState) -> &'static str {
     }
 }
 
-/// One run as it was shown when it ran.
+/// One run as it was shown when it ran, of many hosts too with every step.
 pub fn render_run(run: &Recorded, options: &ReportOptions) -> String {
     let mut text = Vec::new();
     {
         let plain = ReportOptions { terminal: false, check: options.check || run.meta.mode != "apply", ..*options };
-        let mut human = Human::new(&mut text, &plain);
+        let mut human = Human::new(&mut text, &plain).in_full();
         run.events.iter().for_each(|e| human.event(e));
         // Memory does not fail.
         let _ = human.finish();

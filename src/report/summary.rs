@@ -6,8 +6,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use console::Style;
 
 use super::ReportOptions;
-use super::collect::Collected;
-use super::lines::Lines;
+use super::collect::{Collected, HostRecord};
+use super::lines::{Lines, MANY_HOSTS};
 use super::text::{block, count, one_line, span};
 use super::verdicts;
 use crate::engine::events::{HostResult, Status, StepEvent};
@@ -23,7 +23,7 @@ pub(super) fn render(run: &Collected, options: &ReportOptions, lines: &Lines, en
     out
 }
 
-/// One row a host, and a total where there are several.
+/// One row a host, and a total where there are several. Of many hosts those that are well have one row together.
 fn table(run: &Collected, options: &ReportOptions, lines: &Lines) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
@@ -34,6 +34,19 @@ fn table(run: &Collected, options: &ReportOptions, lines: &Lines) -> String {
 
     let mut total = HostResult { host: "total".to_owned(), ..HostResult::default() };
     let mut styles = Vec::new();
+    let many = run.hosts.len() > MANY_HOSTS;
+    let bad = |record: &HostRecord, result: &HostResult| {
+        record.error.is_some() || record.result.is_none() || result.failed > 0
+    };
+    let made = |(name, record): &(&String, &HostRecord)| {
+        let result = record.result(name);
+        result.changed > 0 && !bad(record, &result)
+    };
+    let few_changed = run.hosts.iter().filter(made).count() <= MANY_HOSTS;
+    let mut rest = [("changed", 0, HostResult::default()), ("as they were", 0, HostResult::default())];
+    if options.check || run.read_only() {
+        (rest[0].0, rest[1].0) = ("that differ", "that match");
+    }
     for (name, record) in &run.hosts {
         let result = record.result(name);
         let fate = match &record.error {
@@ -42,6 +55,13 @@ fn table(run: &Collected, options: &ReportOptions, lines: &Lines) -> String {
             None if record.result.is_none() => " (not finished)",
             None => "",
         };
+        add(&mut total, &result);
+        if many && !bad(record, &result) && (result.changed == 0 || !few_changed) {
+            let (_, hosts, sum) = &mut rest[usize::from(result.changed == 0)];
+            *hosts += 1;
+            add(sum, &result);
+            continue;
+        }
         table.add_row(cells(&format!("{}{fate}", one_line(name)), &result));
         styles.push(if record.error.is_some() || result.failed > 0 {
             Style::new().red()
@@ -50,14 +70,10 @@ fn table(run: &Collected, options: &ReportOptions, lines: &Lines) -> String {
         } else {
             Style::new()
         });
-        total.ok += result.ok;
-        total.changed += result.changed;
-        total.failed += result.failed;
-        total.skipped += result.skipped;
-        total.reboots += result.reboots;
-        total.commands += result.commands;
-        total.round_trips += result.round_trips;
-        total.seconds = total.seconds.max(result.seconds);
+    }
+    for (what, hosts, sum) in rest.iter().filter(|(_, hosts, _)| *hosts > 0) {
+        table.add_row(cells(&format!("{} {what}", count(*hosts, "host")), sum));
+        styles.push(if sum.changed > 0 { Style::new().yellow() } else { Style::new() });
     }
     if run.hosts.len() > 1 {
         // Hosts run side by side: the run's wall time, not a sum.
@@ -85,6 +101,18 @@ fn table(run: &Collected, options: &ReportOptions, lines: &Lines) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Adds the counts; of the times the longest stays.
+fn add(total: &mut HostResult, one: &HostResult) {
+    total.ok += one.ok;
+    total.changed += one.changed;
+    total.failed += one.failed;
+    total.skipped += one.skipped;
+    total.reboots += one.reboots;
+    total.commands += one.commands;
+    total.round_trips += one.round_trips;
+    total.seconds = total.seconds.max(one.seconds);
 }
 
 fn cells(name: &str, r: &HostResult) -> [String; 9] {

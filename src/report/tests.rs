@@ -463,7 +463,72 @@ fn bars_stay_few_and_count_steps() {
     bars.event(&at(1.0, EventKind::HostFailed { host: "esx0".into(), error: "e".into(), unreachable: false }));
     bars.event(&at(1.0, finished("esx0", [1, 0, 0, 0, 0], 1, 1, 1.0)));
     bars.tick();
-    assert_eq!(bars.state(), (12, 21, "1/200 hosts done  and 7 more running".to_owned()));
+    assert_eq!(bars.state(), (12, 21, "1/200 hosts done  1 failed  and 7 more running".to_owned()));
+}
+
+#[test]
+fn at_200_hosts_the_screen_shows_those_in_trouble_and_those_that_run_longest() {
+    let mut bars = bars::Bars::on(indicatif::ProgressDrawTarget::hidden(), &ReportOptions::plain());
+    let hosts: Vec<String> = (0..200).map(|n| format!("esx{n}")).collect();
+    let started = EventKind::RunStarted { playbook: "p".into(), mode: "apply".into(), hosts: hosts.clone(), steps: 2 };
+    bars.event(&at(0.0, started));
+    for host in &hosts[..60] {
+        bars.event(&at(0.0, EventKind::HostConnecting { host: host.clone(), address: "a".into() }));
+    }
+    for host in &hosts[..5] {
+        bars.event(&at(0.5, EventKind::Step(step(host, 1, "file", "a", Status::Changed))));
+        bars.event(&at(1.0, finished(host, [1, 1, 0, 0, 0], 1, 1, 1.0)));
+    }
+    bars.event(&at(1.0, EventKind::Step(step("esx40", 1, "file", "a", Status::Failed))));
+    bars.event(&at(1.0, EventKind::Note { host: Some("esx50".into()), text: "x failed; trying again in 1s".into() }));
+    bars.event(&at(1.0, EventKind::HostRebooting { host: "esx6".into(), reasons: Vec::new() }));
+    let phase =
+        |doing: &str| EventKind::Phase { host: "esx7".into(), doing: doing.into(), position: None, length: None };
+    bars.event(&at(1.0, phase("waits: 1 host is down")));
+    bars.tick();
+    let longest: Vec<String> = (5..15).map(|n| format!("esx{n}")).collect();
+    assert_eq!(bars.hosts_shown(), [&["esx40".to_owned(), "esx50".to_owned()][..], &longest[..]].concat());
+    let line = "5/200 hosts done  5 changed  1 failed  1 rebooting  1 waiting  and 43 more running";
+    assert_eq!(bars.state().2, line);
+    bars.event(&at(2.0, phase("reading 3 outputs")));
+    bars.event(&at(2.0, EventKind::HostBack { host: "esx6".into(), seconds: 1.0 }));
+    bars.event(&at(2.0, EventKind::Step(step("esx50", 1, "file", "a", Status::Ok))));
+    bars.tick();
+    assert_eq!(bars.state().2, "5/200 hosts done  5 changed  1 failed  and 43 more running");
+    assert_eq!(bars.hosts_shown()[..2], ["esx40", "esx5"]);
+}
+
+#[test]
+fn at_200_hosts_each_has_one_line_and_the_table_counts_those_that_are_well() {
+    let hosts: Vec<String> = (0..200).map(|n| format!("esx{n}")).collect();
+    let started = EventKind::RunStarted { playbook: "p".into(), mode: "apply".into(), hosts: hosts.clone(), steps: 2 };
+    let text = |changed: usize| {
+        let mut events = vec![at(0.0, started.clone())];
+        for (n, host) in hosts.iter().enumerate() {
+            events.push(at(0.0, EventKind::HostConnected { host: host.clone(), version: "8.0.3".into(), build: 1 }));
+            let (made, bad) = (usize::from(n > 0 && n <= changed), usize::from(n == 0));
+            let status = [Status::Ok, Status::Changed, Status::Failed][made + 2 * bad];
+            events.push(at(0.5, EventKind::Step(step(host, 1, "file", "a", status))));
+            events.push(at(1.0, finished(host, [1 - made - bad, made, bad, 0, 0], 1, 1, 1.0)));
+        }
+        let end = EventKind::RunFinished { hosts: 200, ok: 0, changed: 0, failed: 1, unreachable: 0, seconds: 2.0 };
+        events.push(at(2.0, end));
+        human(&events, &ReportOptions::plain())
+    };
+    let few = text(3);
+    // The head, a line a host and one for the failure, before the table.
+    let lines = few.lines().take_while(|l| !l.is_empty()).count();
+    assert!((202..210).contains(&lines), "{lines}: {few}");
+    let row = |text: &str, name: &str| text.lines().any(|l| l.contains('│') && l.contains(&format!(" {name} ")));
+    for there in ["esx0", "esx1", "esx3", "196 hosts as they were", "total"] {
+        assert!(row(&few, there), "{there}: {few}");
+    }
+    assert!(!row(&few, "esx4"), "{few}");
+    let many = text(100);
+    for there in ["esx0", "100 hosts changed", "99 hosts as they were"] {
+        assert!(row(&many, there), "{there}: {many}");
+    }
+    assert!(!row(&many, "esx1"), "{many}");
 }
 
 #[test]

@@ -105,6 +105,24 @@ fn a_request_to_terminate_does_the_same() {
 }
 
 #[test]
+fn an_interrupt_ends_the_wait_for_other_hosts() {
+    let home = Home::new();
+    // One reboots for an hour, the other waits for it.
+    let sim = SimHosts::start(&home, "8.0", 2, &["--boot-ms", "3600000"]);
+    let playbook = home.write("p.yml", "steps:\n  - reboot: {when: always}\n");
+    let args = ["apply", arg(&playbook), "-i", sim.inventory(), "--max-down", "1", "--output", "json"];
+    let mut run = Running::start(&home, &args);
+    run.until(|e| phase(e, "waits: 1 host is down"));
+    if of(&run.events, "host_rebooting").is_empty() {
+        run.until(|e| e["event"] == "host_rebooting");
+    }
+    run.signal("INT");
+    let (code, events) = run.end();
+    assert_eq!(code, 130, "{events:#?}");
+    assert_eq!((of(&events, "host_finished").len(), of(&events, "host_rebooting").len()), (2, 1), "{events:#?}");
+}
+
+#[test]
 fn an_interrupt_while_a_host_reboots_ends_at_once_and_the_next_run_goes_on() {
     let home = Home::new();
     let sim = SimHosts::start(&home, "6.5", 1, &["--boot-ms", "4000", "--hostd-ms", "100"]);

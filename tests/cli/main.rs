@@ -21,6 +21,7 @@ mod readonly;
 mod reads;
 
 mod record;
+mod rollout;
 mod test_cmd;
 mod together;
 mod transport;

@@ -146,7 +146,7 @@ fn a_claim_without_a_signature_is_explained() {
 }
 
 /// Serves `bytes` on loopback; collects the request lines with their Range, and breaks the first answer off half-way.
-fn serve(bytes: Vec<u8>, broken: bool) -> (String, Arc<Mutex<Vec<String>>>) {
+pub fn serve(bytes: Vec<u8>, broken: bool) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/tool.vib", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -50,6 +50,27 @@ fn write(journal: &mut Journal, kinds: Vec<EventKind>) -> Vec<Event> {
 }
 
 #[test]
+fn undone_are_hosts_that_failed_were_lost_interrupted_or_never_begun() {
+    let (_dir, state) = state();
+    let hosts = ["well", "failed", "lost", "interrupted", "killed", "never"].map(String::from).to_vec();
+    let mut journal = state.create(&NewRun { hosts, ..new_run() }).unwrap();
+    let run = journal.run().to_owned();
+    let note = |host: &str, text: &str| EventKind::Note { host: Some(host.into()), text: text.into() };
+    let events = vec![
+        finished("well", 0),
+        note("well", "something"),
+        finished("failed", 1),
+        EventKind::HostFailed { host: "lost".into(), error: "e".into(), unreachable: true },
+        finished("lost", 0),
+        note("interrupted", crate::engine::host::INTERRUPTED),
+        finished("interrupted", 0),
+        step("killed", 1, "a", Status::Ok),
+    ];
+    write(&mut journal, events);
+    assert_eq!(state.load(&run).unwrap().undone(), ["failed", "lost", "interrupted", "killed", "never"]);
+}
+
+#[test]
 fn a_run_is_written_listed_and_read_back() {
     let (_dir, state) = state();
     let mut journal = state.create(&new_run()).unwrap();
