@@ -55,7 +55,7 @@ impl Far {
             .spawn()
             .unwrap_or_else(|error| panic!("`{name}` does not start: {error}"));
         let framer = Framer::new();
-        let decoder = framer.decoder().unwrap();
+        let decoder = framer.decoder();
         let (sender, pieces) = mpsc::channel();
         let streams: [(bool, Box<dyn Read + Send>); 2] =
             [(true, Box::new(child.stdout.take().unwrap())), (false, Box::new(child.stderr.take().unwrap()))];

@@ -70,6 +70,36 @@ async fn a_wrong_password_is_given_once() {
 }
 
 #[tokio::test]
+async fn the_server_is_asked_for_nothing_that_its_first_answer_says() {
+    // libssh2 does not pass on what a refusal says, so it asks before.
+    for (mode, library, expected) in [
+        (Mode::ZeroPrompts, "russh", vec!["start", "answers 1", "answers 0"]),
+        (Mode::PasswordOnly, "russh", vec!["no keyboard-interactive", "password"]),
+        (Mode::PasswordOnly, "libssh2", vec!["password"]),
+        (Mode::KeysOnly, "russh", vec!["no keyboard-interactive"]),
+    ] {
+        if (library == "libssh2") == libssh2() {
+            let far = Counting::start(mode).await;
+            let _ = connector().connect(&far.target).await;
+            assert_eq!(far.requests(), expected, "{mode:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_judged_is_not_given_by_another_method() {
+    // After a wrong password this server takes the method off its list, as if it had never known it; the other one
+    // it keeps.
+    for mode in [Mode::Both, Mode::PasswordOnly, Mode::ZeroPrompts] {
+        let mut far = Counting::start(mode).await;
+        far.target.credentials = vec![password("wrong one")];
+        refused(&far.target).await;
+        let judged = far.attempts().iter().filter(|what| *what == "password" || *what == "answers 1").count();
+        assert_eq!(judged, 1, "{mode:?}: {:?}", far.attempts());
+    }
+}
+
+#[tokio::test]
 async fn questions_that_are_not_for_a_password_stay_without_it() {
     let far = Counting::start(Mode::Echo).await;
     let error = refused(&far.target).await;

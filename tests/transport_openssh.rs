@@ -7,8 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use esxprep::transport::target::{Algorithms, HostKeyCheck};
-use esxprep::transport::{Payload, Request, Target, TransportError};
-use transport_support::{Sshd, batch, connector, connector_with, libssh2, one, request, signal, text};
+use esxprep::transport::{Connector, Payload, Request, Target, TransportError};
+use transport_support::{
+    Sshd, batch, connector, connector_that_waits, connector_with, libssh2, one, request, signal, text,
+};
 
 /// `connect`, where an error is expected.
 async fn refused(target: &Target) -> TransportError {
@@ -16,6 +18,15 @@ async fn refused(target: &Target) -> TransportError {
         Ok(_) => panic!("that login should not have worked"),
         Err(error) => error,
     }
+}
+
+fn with(mut request: Request, change: impl FnOnce(&mut Request)) -> Request {
+    change(&mut request);
+    request
+}
+
+fn within(request: Request, timeout: Duration) -> Request {
+    with(request, |asked| asked.timeout = timeout)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,15 +53,73 @@ async fn commands_in_order_with_both_streams_and_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_take_no_time_stay_on_one_channel() {
+    let sshd = Sshd::start("");
+    let mut shell = patient().connect(&sshd.target()).await.unwrap();
+    let said = batch(&mut shell, &vec!["echo $$"; 60]).await.unwrap();
+    let shells: std::collections::BTreeSet<String> = said.iter().map(|reply| text(&reply.stdout)).collect();
+    assert_eq!(shells.len(), 1);
+}
+
+/// Each of these commands holds the shell until another one has run: on one channel they would never end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_behind_a_slow_command_is_taken_over_and_counted_once() {
+    let sshd = Sshd::start("");
+    let mut shell = impatient().connect(&sshd.target()).await.unwrap();
+    let mark = |n: usize| sshd.path(&format!("ran-{n}")).display().to_string();
+    let scripts: Vec<String> = (0..8)
+        .map(|n| match n {
+            0 => format!("while ! [ -e {} ]; do sleep 0.05; done; echo 0", mark(7)),
+            _ => format!("echo x >>{}; echo {n}", mark(n)),
+        })
+        .collect();
+    let requests: Vec<Request> = scripts.iter().map(|script| request(script)).collect();
+    let mut ended = Vec::new();
+    let replies = shell.batch(&requests, &mut |index| ended.push(index)).await.unwrap();
+    let said: Vec<String> = replies.iter().map(|reply| text(&reply.stdout)).collect();
+    assert_eq!(said, (0..8).map(|n| format!("{n}\n")).collect::<Vec<_>>());
+    ended.sort_unstable();
+    assert_eq!(ended, (0..8).collect::<Vec<_>>());
+    assert_eq!((shell.cost().commands, shell.cost().round_trips), (8, 1));
+    assert_eq!(text(&one(&mut shell, "echo on").await.unwrap().stdout), "on\n");
+}
+
+/// A change is not taken over, and runs once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_waits_behind_a_slow_command_runs_once() {
+    let sshd = Sshd::start("");
+    let mut shell = impatient().connect(&sshd.target()).await.unwrap();
+    let mark = sshd.path("changed").display().to_string();
+    let mut requests: Vec<Request> = (0..8).map(|n| request(&format!("echo {n}; echo x >>{mark}"))).collect();
+    for request in &mut requests {
+        request.changes = true;
+    }
+    requests[0].script = format!("sleep 1; echo x >>{mark}");
+    shell.batch(&requests, &mut |_| {}).await.unwrap();
+    // All have ended, and so has whatever might have run one twice.
+    shell.close().await;
+    assert_eq!(fs::read_to_string(&mark).unwrap(), "x\n".repeat(8));
+}
+
+/// The transport under test, for which nothing is slow, or everything.
+fn patient() -> Box<dyn Connector> {
+    connector_that_waits(None, None, Some(Duration::from_secs(600)))
+}
+
+fn impatient() -> Box<dyn Connector> {
+    connector_that_waits(None, None, Some(Duration::from_millis(1)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_commands_share_the_channels() {
     let sshd = Sshd::start("");
-    let mut shell = connector().connect(&sshd.target()).await.unwrap();
-    let started = Instant::now();
-    let mut scripts = vec!["sleep 0.4"; 8];
-    scripts.push("sleep 1.2"); // the tail goes to whoever is free
-    batch(&mut shell, &scripts).await.unwrap();
-    let took = started.elapsed();
-    assert!(took < Duration::from_millis(3000), "4.4 s of sleep on 4 channels took {took:?}");
+    let mut shell = impatient().connect(&sshd.target()).await.unwrap();
+    // Each waits until two shells have been here. At first it is not known that they are slow, then it is.
+    for turn in ["a", "b"] {
+        let seen = sshd.path(turn).display().to_string();
+        let script = format!("echo $$ >>{seen}; while [ $(sort -u {seen} | wc -l) -lt 2 ]; do sleep 0.1; done");
+        batch(&mut shell, &vec![script.as_str(); 8]).await.unwrap();
+    }
     // One or two commands stay on one channel.
     let replies = batch(&mut shell, &["echo $PPID $$", "echo $PPID $$"]).await.unwrap();
     assert_eq!(replies[0].stdout, replies[1].stdout);
@@ -90,7 +159,7 @@ async fn max_sessions_1_does_everything_on_one_channel() {
     }
     assert!(one_channel < two_channels + Duration::from_millis(600), "{one_channel:?}, {two_channels:?}");
     // A command past its limit: its channel is given up, and there is room for another.
-    let slow = Request { timeout: Duration::from_millis(300), ..request("sleep 100") };
+    let slow = within(request("sleep 100"), Duration::from_millis(300));
     let error = shell.batch(&[slow], &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, TransportError::TimedOut { .. }), "{error}");
     assert_eq!(text(&one(&mut shell, "echo again").await.unwrap().stdout), "again\n");
@@ -99,10 +168,10 @@ async fn max_sessions_1_does_everything_on_one_channel() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_slow_command_does_not_stop_the_others() {
     let sshd = Sshd::start("");
-    let mut shell = connector().connect(&sshd.target()).await.unwrap();
+    let mut shell = impatient().connect(&sshd.target()).await.unwrap();
     let mark = sshd.path("ran-later");
     let mut requests: Vec<Request> = (0..12).map(|n| request(&format!("echo {n}"))).collect();
-    requests[0] = Request { timeout: Duration::from_millis(400), ..request("sleep 2") };
+    requests[0] = within(request("sleep 2"), Duration::from_millis(400));
     // Queued behind the slow one on its channel: must not run once that channel is given up.
     requests[1].script = "true".to_owned();
     let mut ended = Vec::new();
@@ -115,7 +184,7 @@ async fn one_slow_command_does_not_stop_the_others() {
     let target = Target { channels: 1, ..sshd.target() };
     let mut single = connector().connect(&target).await.unwrap();
     let queued = vec![
-        Request { timeout: Duration::from_millis(300), ..request("trap '' TERM; sleep 1.5") },
+        within(request("trap '' TERM; sleep 1.5"), Duration::from_millis(300)),
         request(&format!("touch {}", mark.display())),
     ];
     assert!(single.batch(&queued, &mut |_| {}).await.is_err());
@@ -129,7 +198,7 @@ async fn the_limit_counts_from_the_end_of_the_one_before() {
     let sshd = Sshd::start("");
     let target = Target { channels: 1, ..sshd.target() };
     let mut shell = connector().connect(&target).await.unwrap();
-    let requests = vec![Request { timeout: Duration::from_millis(700), ..request("sleep 0.4") }; 4];
+    let requests = vec![within(request("sleep 0.4"), Duration::from_millis(700)); 4];
     let replies = shell.batch(&requests, &mut |_| {}).await.unwrap();
     assert!(replies.iter().all(|reply| reply.seconds > 0.35 && reply.seconds < 0.7), "{replies:?}");
 }
@@ -141,7 +210,7 @@ async fn large_output_and_large_input() {
     let reply = one(&mut shell, "head -c 52428800 /dev/zero | tr '\\0' '\\n'; printf end").await.unwrap();
     assert_eq!(reply.stdout.len(), 52_428_800 + 3);
     let data: Vec<u8> = (0..2_000_000u32).map(|n| (n % 256) as u8).collect();
-    let cat = Request { stdin: Some(data.clone()), ..request("cat") };
+    let cat = with(request("cat"), |asked| asked.stdin = Some(data.clone()));
     assert_eq!(shell.batch(&[cat], &mut |_| {}).await.unwrap()[0].stdout, data);
 }
 
@@ -170,7 +239,7 @@ async fn the_end_of_the_far_shell_is_a_loss_never_success() {
     assert!(error.to_string().contains("kill -9 $$"), "{error}");
     // The connection is still there: another shell is opened.
     assert_eq!(one(&mut shell, "echo on").await.unwrap().stdout, b"on\n");
-    let secret = Request { secret: true, ..request("kill -9 $$; echo hunter2") };
+    let secret = with(request("kill -9 $$; echo hunter2"), |asked| asked.secret = true);
     let error = shell.batch(&[secret], &mut |_| {}).await.unwrap_err();
     assert!(!format!("{error:?}").contains("hunter2") && error.to_string().contains("a secret command"));
 }
@@ -245,7 +314,7 @@ async fn a_frozen_peer_is_noticed() {
         signal("STOP", session);
         let started = Instant::now();
         let stdin = big_input.then(|| vec![b'x'; 20_000_000]);
-        let asked = Request { stdin, ..request("cat >/dev/null") };
+        let asked = with(request("cat >/dev/null"), |asked| asked.stdin = stdin);
         let error = shell.batch(&[asked], &mut |_| {}).await.unwrap_err();
         let took = started.elapsed();
         let closing = Instant::now();
@@ -445,7 +514,9 @@ async fn listening_wants_the_banner_and_no_login() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_without_a_shell_is_explained() {
     let sshd = Sshd::start("ForceCommand echo This account has no shell; exit 1");
-    let error = refused(&sshd.target()).await;
+    // The shell's first word comes with the first answers.
+    let mut shell = connector().connect(&sshd.target()).await.unwrap();
+    let error = one(&mut shell, "echo in").await.unwrap_err();
     assert!(matches!(error, TransportError::Protocol { .. }), "{error}");
     assert!(error.to_string().contains("has no shell") && error.to_string().contains("code 1"), "{error}");
 }

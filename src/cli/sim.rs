@@ -47,6 +47,9 @@ pub struct SimArgs {
     /// Break something, NAME[=VALUE][@HOST]; `--help` lists what.
     #[arg(long, value_name = "SPEC", long_help = Fault::help())]
     fault: Vec<Fault>,
+    /// Write down everything that the hosts are asked for, one JSON line each, numbered as the faults count it.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Listen also at the addresses of the hosts' vmknics that lie in 127.0.0.0/8.
     #[arg(long)]
     listen_on_vmknics: bool,
@@ -70,6 +73,7 @@ pub fn sim(args: SimArgs) -> ExitCode {
         max_sessions: args.max_sessions,
         sftp: args.sftp,
         faults: args.fault,
+        log: args.log,
         listen_on_vmknics: args.listen_on_vmknics,
         management_address: args.management_address,
         ..Options::default()

@@ -207,6 +207,7 @@ fn hardware(summary: &vimdump::Value) -> Hardware {
         cores: small("numCpuCores"),
         memory: number("memorySize").and_then(|n| u64::try_from(n).ok()),
         nics: small("numNics"),
+        uuid: word("uuid"),
     }
 }
 

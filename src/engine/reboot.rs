@@ -59,6 +59,7 @@ impl HostRun {
             ));
         }
         let old = self.facts.boot_time.clone();
+        let machine = self.facts.hardware.uuid.clone();
         self.ctx.emit(EventKind::HostRebooting { host: self.host.name.clone(), reasons: reasons.to_vec() });
         let started = Instant::now();
         let deadline = started + timeout;
@@ -112,6 +113,13 @@ impl HostRun {
             pause = (pause * 2).min(Duration::from_secs(5));
         };
         self.facts = self.facts_again(summary).await?;
+        let now = self.facts.hardware.uuid.as_str();
+        if !machine.is_empty() && !now.is_empty() && now != machine {
+            return Err(HostError::Stopped(format!(
+                "after the reboot another machine answers in place of {}: its UUID is {now}, before it was {machine}. Nothing was changed on                  it. Look which host has the address; if it is the right one with other hardware, run this again",
+                self.host.name
+            )));
+        }
         self.ctx.emit(EventKind::HostBack { host: self.host.name.clone(), seconds: started.elapsed().as_secs_f64() });
         Ok(())
     }

@@ -170,7 +170,11 @@ fn vib(file: impl Read, warnings: &mut Vec<String>) -> Result<Vib, BundleError> 
         }
         let mut sha = Sha256::new();
         ar.stream(&member, |chunk| sha.update(chunk))?;
-        found.insert(member.name, (member.size, hex(sha.finalize())));
+        if let Some(twice) = found.insert(member.name.clone(), (member.size, hex(sha.finalize()))).map(|_| member.name)
+        {
+            // Which of them a host would take is anybody's guess.
+            return Err(BundleError::NotVib(format!("two of its members are named {twice:?}")));
+        }
         if found.len() > MAX_ENTRIES {
             return Err(not("it has more members than any VIB"));
         }

@@ -55,6 +55,9 @@ pub struct Hardware {
     pub memory: Option<u64>,
     /// Network interfaces.
     pub nics: Option<u32>,
+    /// The system's UUID, empty when not known: by it a host that came back is told from another one at its address.
+    #[serde(skip)]
+    pub uuid: String,
 }
 
 impl Hardware {

@@ -44,7 +44,7 @@ pub(super) const CALLS: &[&str] = &[
 type Life = (Vec<Done>, Option<FrameError>, Vec<u8>, Vec<u8>);
 
 fn lived(framer: &Framer, stdout: &[&[u8]], stderr: &[&[u8]]) -> Option<Life> {
-    let mut decoder: Decoder = framer.decoder().ok()?;
+    let mut decoder: Decoder = framer.decoder();
     let mut done = Vec::new();
     let mut error = None;
     // Standard error goes first: it must wait, however long it takes for the other.

@@ -142,16 +142,21 @@ impl Node {
         }
     }
 
-    fn secrets(&self, secret: bool, out: &mut Vec<std::ops::Range<usize>>) {
+    /// The places of secrets. The same few keys stand in every step of a long playbook: `known` says of each that was met
+    /// whether it holds one.
+    fn secrets<'n>(&'n self, secret: bool, known: &mut HashMap<&'n str, bool>, out: &mut Vec<std::ops::Range<usize>>) {
         match &self.value {
             NodeValue::Scalar(s) => {
                 if secret && !super::scalar::is_template(&s.text) {
                     out.push(self.span.start..self.span.end);
                 }
             }
-            NodeValue::Seq(items) => items.iter().for_each(|n| n.secrets(secret, out)),
+            NodeValue::Seq(items) => items.iter().for_each(|n| n.secrets(secret, known, out)),
             // `password: {env: NAME}` names a place, not a secret.
-            NodeValue::Map(map) => map.iter().for_each(|(k, e)| e.node.secrets(is_secret_key(k), out)),
+            NodeValue::Map(map) => map.iter().for_each(|(key, entry)| {
+                let secret = *known.entry(key).or_insert_with(|| is_secret_key(key));
+                entry.node.secrets(secret, known, out);
+            }),
         }
     }
 
@@ -222,7 +227,7 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Node, Vec<Problem>> {
     match composer.document() {
         Ok(Some(mut node)) if composer.problems.is_empty() => {
             let mut secrets = Vec::new();
-            node.secrets(false, &mut secrets);
+            node.secrets(false, &mut HashMap::new(), &mut secrets);
             if !secrets.is_empty() {
                 secrets.sort_by_key(|r| r.start);
                 node.move_to(&file.hiding(&secrets));

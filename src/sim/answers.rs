@@ -1,5 +1,6 @@
 //! What a host does when it is asked: programs, passwords, and the faults that meet either.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,7 +8,8 @@ use super::accounts::{Verdict, password_matches};
 use super::fault::Kind;
 use super::host::{self, Answer, Call, Effect};
 use super::jail::{Running, TMP_BYTES};
-use super::machine::{SimHost, unix_now};
+use super::machine::SimHost;
+use super::moments::{Act, Asked};
 use super::shim::Request;
 
 /// How long a connection that the firewall no longer lets through hangs before it is dead here, and how long lockdown
@@ -33,7 +35,7 @@ pub(crate) enum ExecFault {
 
 impl SimHost {
     /// Whether a fault that happens once has its turn now.
-    fn once(&self, fault: usize) -> bool {
+    pub(super) fn once(&self, fault: usize) -> bool {
         let mut fired = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
         if fired.contains(&fault) {
             return false;
@@ -42,16 +44,52 @@ impl SimHost {
         true
     }
 
+    /// Whether this login is one of the first that are refused whatever they bring.
+    fn refuses(&self) -> bool {
+        let limit = self.faults.iter().find_map(|f| if let Kind::RefuseLogins(n) = f { Some(*n) } else { None });
+        limit.is_some_and(|limit| self.logins.fetch_add(1, Ordering::SeqCst) < limit)
+    }
+
+    /// Whether what comes in now is altered.
+    pub(super) fn corrupts(&self) -> bool {
+        let fault = self.faults.iter().position(|f| matches!(f, Kind::CorruptUpload));
+        fault.is_some_and(|number| self.once(number))
+    }
+
     /// Answers one program of the host.
     pub(crate) async fn serve_request(self: &Arc<Self>, request: Request) {
         let line = request.line();
         let mut cut = Cut::No;
+        let act = self.asked(Asked::Program, &line);
+        match act {
+            Some(Act::CutBefore | Act::HoldBefore) => {
+                if act == Some(Act::CutBefore) {
+                    self.cut_all();
+                } else {
+                    self.held();
+                    self.without_clients().await;
+                }
+                // Whoever called it is gone with the connection, unless it does not care about hangups.
+                if request.abandoned().await {
+                    return;
+                }
+            }
+            Some(Act::CutAfter) => cut = Cut::Connection,
+            Some(Act::CutWithin) => self.halve_next(),
+            Some(Act::Stall) => self.mute_all(),
+            Some(Act::HoldAfter | Act::RestartAgent) | None => {}
+        }
+        let mut half = act == Some(Act::CutWithin);
         for (number, fault) in self.faults.iter().enumerate() {
             match fault {
                 Kind::Hang(regex) if regex.is_match(&line) => return self.end.cancelled().await,
                 Kind::Fail(regex, message) if regex.is_match(&line) => {
                     return request.reply(format!("{message}\n").as_bytes(), b"", 1);
                 }
+                Kind::Pretend(regex, message) if regex.is_match(&line) => {
+                    return request.reply(format!("{message}\n").as_bytes(), b"", 0);
+                }
+                Kind::Half(regex) if regex.is_match(&line) && self.once(number) => half = true,
                 Kind::DropAfter(regex) if regex.is_match(&line) && self.once(number) => cut = Cut::Connection,
                 Kind::PowerCut(regex) if regex.is_match(&line) && self.once(number) => cut = Cut::Power,
                 _ => {}
@@ -64,7 +102,8 @@ impl SimHost {
             return;
         }
         let host = Arc::clone(self);
-        let Ok((answer, request)) = tokio::task::spawn_blocking(move || (host.answer(&request), request)).await else {
+        let Ok((mut answer, request)) = tokio::task::spawn_blocking(move || (host.answer(&request), request)).await
+        else {
             return;
         };
         for effect in &answer.effects {
@@ -78,6 +117,17 @@ impl SimHost {
                 }
                 Effect::Save | Effect::HostdRestart | Effect::KeysChanged => {}
             }
+        }
+        if act == Some(Act::HoldAfter) {
+            self.held();
+            self.without_clients().await;
+        }
+        if half {
+            let length = answer.stdout.len() / 2;
+            answer.stdout.truncate(length);
+        }
+        if half && act.is_none() {
+            answer.code = 0;
         }
         match cut {
             Cut::No => request.reply(&answer.stdout, &answer.stderr, answer.code),
@@ -116,7 +166,7 @@ impl SimHost {
             stdin: &request.stdin,
             root: &root,
             tmp_bytes: inner.running.as_ref().map_or(TMP_BYTES, Running::tmp_bytes),
-            now: unix_now(),
+            now: self.now(),
             ssh_connection: &request.ssh_connection,
             tty: request.tty,
             hostd_up: inner.hostd_at.is_some_and(|at| Instant::now() >= at),
@@ -159,7 +209,8 @@ impl SimHost {
     pub(crate) async fn check_password(self: &Arc<Self>, user: &str, password: &str) -> bool {
         let (root, name, word) = (self.disk.root(), user.to_string(), password.to_string());
         let right = tokio::task::spawn_blocking(move || password_matches(&root, &name, &word)).await.unwrap_or(false);
-        let right = right && !self.has(|f| matches!(f, Kind::RejectPassword));
+        let refused = self.has(|f| matches!(f, Kind::RejectPassword)) || (right && self.refuses());
+        let right = right && !refused;
         let mut inner = self.inner();
         let (limit, mut seconds) = inner.state.lockout();
         for fault in &self.faults {

@@ -191,6 +191,21 @@ impl Disk {
         shim::install(&root)
     }
 
+    /// What became visible after the boot: volumes are put in their place, and the links lead there.
+    pub(crate) fn volumes_again(&self, state: &HostState) -> Result<(), SimError> {
+        let root = self.root();
+        for name in ["bootbank", "altbootbank", "scratch", "productLocker"] {
+            let _ = fs::remove_file(root.join(name));
+        }
+        let volumes = root.join("vmfs/volumes");
+        for entry in fs::read_dir(&volumes).doing("list", &volumes)?.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                fs::remove_file(entry.path()).doing("remove", &entry.path())?;
+            }
+        }
+        self.volumes(state, &root)
+    }
+
     /// Boot banks and datastores, and the names under which they are found. Volumes on a disk that the host does not see
     /// are put aside until it does.
     fn volumes(&self, state: &HostState, root: &Path) -> Result<(), SimError> {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use regex::Regex;
 
 use super::SimError;
+use super::moments::{Act, When};
 
 /// Every fault, how it is written and what it does. The front end prints this table.
 pub const FAULTS: &[(&str, &str)] = &[
@@ -35,6 +36,34 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("slp-in-use", "slpd refuses to stop: something uses it"),
     ("lockdown-exception=USER", "USER keeps the access in lockdown mode"),
     ("deaf=ADDRESS", "nothing can be reached at this vmknic address (where the simulator listens on those)"),
+    (
+        "cut-before=N|REGEX",
+        "the connections are cut before the Nth thing asked for, or the first that matches, runs; once",
+    ),
+    ("cut-within=N|REGEX", "it runs, half of its output is sent, then the connections are cut; once"),
+    ("cut-after=N|REGEX", "it runs and its output is sent, then the connections are cut; once"),
+    (
+        "hold-before=N|REGEX",
+        "it does not run, and waits until its client is gone (for tests that kill the client); once",
+    ),
+    ("hold-after=N|REGEX", "it runs, and its end is not told until its client is gone; once"),
+    ("stall=N|REGEX", "from then on the connections stay open and say no word any more; new ones work; once"),
+    ("hostd-restart=N|REGEX", "the management agent restarts at that moment; once"),
+    ("trickle=MS", "what the host sends comes byte by byte, MS milliseconds apart (0: without a pause)"),
+    ("refuse-logins=N", "the first N logins are refused although the password is right, and counted as failed ones"),
+    ("noise=TEXT", "sshd says TEXT in a line of its own before its SSH identification"),
+    ("motd=TEXT", "a shell without a terminal says TEXT on both streams before anything else"),
+    ("datastore-size=BYTES", "the datastore is a RAM disk of this size, empty after each boot (needs namespaces)"),
+    ("corrupt-upload", "the first byte that the first upload brings is altered on the host; once"),
+    ("half=REGEX", "a command that matches prints the first half of its output and exits 0; once"),
+    ("pretend=REGEX:MESSAGE", "a command that matches does nothing, prints MESSAGE and exits 0"),
+    ("clock-back=SECONDS", "after the first reboot the host's clock is this far behind"),
+    ("late-bootbank=MS", "SSH answers MS milliseconds before the boot disk is seen: until then /bootbank is /tmp"),
+    ("late-datastores=MS", "SSH answers MS milliseconds before the datastores are mounted"),
+    (
+        "other-host-on-reboot",
+        "after the first reboot another host answers: same address, host key and password, other UUID",
+    ),
 ];
 
 /// What goes wrong. See [`FAULTS`].
@@ -63,12 +92,26 @@ pub(crate) enum Kind {
     SlpBusy,
     LockdownException(String),
     Deaf(IpAddr),
+    At(Act, When),
+    Trickle(u64),
+    RefuseLogins(usize),
+    Noise(String),
+    Motd(String),
+    StoreSize(u64),
+    CorruptUpload,
+    Half(Regex),
+    Pretend(Regex, String),
+    ClockBack(u64),
+    LateBootbank(u64),
+    LateDatastores(u64),
+    OtherHost,
 }
 
 /// One fault, on one host or on all: `NAME[=VALUE][@HOST]`, HOST being a name (`esx2`) or a number from 1.
 ///
 /// Regular expressions are matched against a program of ESXi with its arguments (`esxcli software vib install -d /tmp/x.zip`,
-/// without its folder) and against the command of an SSH exec request that is not itself such a program.
+/// without its folder) and against the command of an SSH exec request that is not itself such a program; those that have a
+/// moment (`cut-*`, `hold-*`, `stall`, `hostd-restart`) also against the scripts that a shell is given.
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub(crate) kind: Kind,
@@ -148,22 +191,32 @@ impl FromStr for Fault {
         let number = |what: &str| value_of(what)?.parse::<u64>().map_err(|_| wrong(what));
         let regex = |text: &str| Regex::new(text).map_err(|e| wrong(&e.to_string()));
         let pattern = || regex(value_of("needs a regular expression: NAME=REGEX")?);
+        let moment = |act: Act| -> Result<Kind, SimError> {
+            let value = value_of("needs a number from 1 or a regular expression: NAME=N, NAME=REGEX")?;
+            let when = match value.parse::<usize>() {
+                Ok(0) => return Err(wrong("counts from 1")),
+                Ok(nth) => When::Nth(nth),
+                Err(_) => When::Is(regex(value)?),
+            };
+            Ok(Kind::At(act, when))
+        };
+        let message = || -> Result<(Regex, String), SimError> {
+            let needs = "needs REGEX:MESSAGE";
+            let (pattern, message) = split_message(value_of(needs)?).ok_or_else(|| wrong(needs))?;
+            Ok((regex(&pattern)?, message.to_string()))
+        };
+        let size = || {
+            let needs = "needs a size, as 1M";
+            bytes(value_of(needs)?).filter(|n| *n > 0).ok_or_else(|| wrong(needs))
+        };
         let kind = match name {
             "lost-boot-disk" => Kind::LostBootDisk,
             "never-returns" => Kind::NeverReturns,
             "drop-after" => Kind::DropAfter(pattern()?),
             "hang" => Kind::Hang(pattern()?),
             "hostd-down" => Kind::HostdDown,
-            "fail" => {
-                let (pattern, message) =
-                    split_message(value_of("needs REGEX:MESSAGE")?).ok_or_else(|| wrong("needs REGEX:MESSAGE"))?;
-                Kind::Fail(regex(&pattern)?, message.to_string())
-            }
-            "tmp-size" => Kind::TmpSize(
-                bytes(value_of("needs a size, as 1M")?)
-                    .filter(|n| *n > 0)
-                    .ok_or_else(|| wrong("needs a size, as 1M"))?,
-            ),
+            "fail" => message().map(|(pattern, text)| Kind::Fail(pattern, text))?,
+            "tmp-size" => Kind::TmpSize(size()?),
             "change-host-key-on-reboot" => Kind::ChangeHostKey,
             "max-sessions" => Kind::MaxSessions(number("needs a number")? as usize),
             "slow-hostd" => Kind::SlowHostd(number("needs milliseconds")?),
@@ -184,7 +237,22 @@ impl FromStr for Fault {
             "deaf" => Kind::Deaf(
                 value_of("needs an address")?.parse().map_err(|_| wrong("needs an address, as 127.23.0.12"))?,
             ),
-            _ => return Err(wrong("there is no such fault")),
+            "trickle" => Kind::Trickle(number("needs milliseconds, 0 for none")?),
+            "refuse-logins" => Kind::RefuseLogins(number("needs a number")? as usize),
+            "noise" => Kind::Noise(value_of("needs a text")?.to_string()),
+            "motd" => Kind::Motd(value_of("needs a text")?.to_string()),
+            "datastore-size" => Kind::StoreSize(size()?),
+            "corrupt-upload" => Kind::CorruptUpload,
+            "half" => Kind::Half(pattern()?),
+            "pretend" => message().map(|(pattern, text)| Kind::Pretend(pattern, text))?,
+            "clock-back" => Kind::ClockBack(number("needs seconds")?),
+            "late-bootbank" => Kind::LateBootbank(number("needs milliseconds")?),
+            "late-datastores" => Kind::LateDatastores(number("needs milliseconds")?),
+            "other-host-on-reboot" => Kind::OtherHost,
+            _ => match Act::ALL.iter().find(|act| act.name() == name) {
+                Some(act) => moment(*act)?,
+                None => return Err(wrong("there is no such fault")),
+            },
         };
         let takes_value = FAULTS.iter().any(|(form, _)| form.split_once('=').is_some_and(|(known, _)| known == name));
         if value.is_some() && !takes_value {
@@ -213,14 +281,26 @@ mod tests {
     #[test]
     fn every_listed_fault_is_read_and_others_name_the_list() {
         for (form, _) in FAULTS {
-            let spec = form.replace("REGEX:MESSAGE", "a:b").replace("REGEX", "a").replace("BYTES", "1K");
+            let spec = form.replace("N|REGEX", "7").replace("TEXT", "hello").replace("SECONDS", "60");
+            let spec = spec.replace("REGEX:MESSAGE", "a:b").replace("REGEX", "a").replace("BYTES", "1K");
             let spec = spec.replace("=NAME", "=a").replace("=N", "=3").replace("=MS", "=3");
             let spec = spec.replace("ADDRESS", "127.0.0.1").replace("USER", "root");
             assert!(spec.parse::<Fault>().is_ok(), "{spec}");
         }
         let text = "lost-bootdisk".parse::<Fault>().unwrap_err().to_string();
         assert!(text.contains("no such fault") && text.contains("lost-boot-disk"), "{text}");
-        for bad in ["drop-after", "drop-after=(", "tmp-size=big", "no-reboot=1", "fail=abc"] {
+        assert!(matches!("stall=3".parse::<Fault>().unwrap().kind, Kind::At(Act::Stall, When::Nth(3))));
+        assert!(matches!("stall=vib".parse::<Fault>().unwrap().kind, Kind::At(Act::Stall, When::Is(_))));
+        for bad in [
+            "cut-after=0",
+            "cut-after",
+            "cut-before=(",
+            "drop-after",
+            "drop-after=(",
+            "tmp-size=big",
+            "no-reboot=1",
+            "fail=abc",
+        ] {
             assert!(bad.parse::<Fault>().is_err(), "{bad}");
         }
     }

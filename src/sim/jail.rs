@@ -39,11 +39,21 @@ static MODE: OnceLock<Mode> = OnceLock::new();
 const INIT: &str = r#"
 set -e
 mount -t tmpfs -o "size=$SIZE,mode=1777,nosuid" tmpfs "$R/tmp"
+[ -z "$STORE" ] || mount -t tmpfs -o "size=$STORE_SIZE,mode=1777,nosuid" tmpfs "$R/vmfs/volumes/$STORE"
 for d in null zero urandom; do : > "$R/dev/$d"; mount --bind "/dev/$d" "$R/dev/$d"; done
 read -r pid rest < /proc/self/stat
 echo "$pid"
 exec chroot "$R" /bin/sh -c 'cat > /dev/null; :'
 "#;
+
+/// Room for files.
+#[derive(Debug, Clone)]
+pub(crate) struct Sizes {
+    /// Bytes of /tmp.
+    pub(crate) tmp: u64,
+    /// A datastore (by UUID) that is a RAM disk too, and its bytes. With plain chroot it is as it is.
+    pub(crate) store: Option<(String, u64)>,
+}
 
 /// A powered-on host's processes.
 #[derive(Debug)]
@@ -57,15 +67,15 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the first process. Blocking: a few milliseconds. `root` must hold a shell and `/dev`, `/tmp`.
-    pub(crate) fn start(root: &Path, tmp_bytes: u64, plain_chroot: bool) -> Result<Running, SimError> {
+    pub(crate) fn start(root: &Path, sizes: Sizes, plain_chroot: bool) -> Result<Running, SimError> {
         if !is_own_root(root) {
             return Err(SimError::Jail { tried: format!("{} is not a directory of its own", root.display()) });
         }
         if plain_chroot {
-            return Running::start_in(Mode::Chroot, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
+            return Running::start_in(Mode::Chroot, root, &sizes).map_err(|tried| SimError::Jail { tried });
         }
         if let Some(mode) = MODE.get() {
-            return Running::start_in(*mode, root, tmp_bytes).map_err(|tried| SimError::Jail { tried });
+            return Running::start_in(*mode, root, &sizes).map_err(|tried| SimError::Jail { tried });
         }
         let modes: &[Mode] = if rustix::process::geteuid().is_root() {
             &[Mode::Namespaces { user: false }, Mode::Namespaces { user: true }, Mode::Chroot]
@@ -74,7 +84,7 @@ impl Running {
         };
         let mut tried = Vec::new();
         for mode in modes {
-            match Running::start_in(*mode, root, tmp_bytes) {
+            match Running::start_in(*mode, root, &sizes) {
                 Ok(running) => {
                     let _ = MODE.set(*mode);
                     return Ok(running);
@@ -85,12 +95,16 @@ impl Running {
         Err(SimError::Jail { tried: tried.join("; ") })
     }
 
-    fn start_in(mode: Mode, root: &Path, tmp_bytes: u64) -> Result<Running, String> {
+    fn start_in(mode: Mode, root: &Path, sizes: &Sizes) -> Result<Running, String> {
+        let tmp_bytes = sizes.tmp;
         let mut running = Running { mode, root: root.to_path_buf(), tmp_bytes, init: None, init_pid: 0 };
         if let Mode::Namespaces { user } = mode {
             let mut command = Command::new(program("unshare")?);
             command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("R", root);
             command.env("SIZE", tmp_bytes.to_string()).current_dir("/");
+            if let Some((uuid, bytes)) = &sizes.store {
+                command.env("STORE", uuid).env("STORE_SIZE", bytes.to_string());
+            }
             if user {
                 command.args(["--user", "--map-root-user"]);
             }

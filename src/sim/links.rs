@@ -49,11 +49,26 @@ pub(super) struct Open {
     /// Who logged in, empty before.
     pub(super) user: String,
     token: CancellationToken,
+    /// Cancelled: it says no word any more.
+    mute: CancellationToken,
+}
+
+/// What a connection hears of what becomes of it.
+pub(crate) struct Fate {
+    /// Its number on this host.
+    pub(crate) number: u64,
+    /// The vmknic address it came in over.
+    pub(crate) address: String,
+    /// Cancelled: it is cut.
+    pub(crate) cut: CancellationToken,
+    /// Cancelled: it stays, and neither hears nor says anything.
+    pub(crate) mute: CancellationToken,
 }
 
 impl Open {
     fn copy(&self) -> Open {
-        Open { address: self.address.clone(), user: self.user.clone(), token: self.token.clone(), ..*self }
+        let (address, user) = (self.address.clone(), self.user.clone());
+        Open { address, user, token: self.token.clone(), mute: self.mute.clone(), ..*self }
     }
 }
 
@@ -168,12 +183,7 @@ impl SimHost {
     }
 
     /// Notes a connection. Its server address is the vmknic it would have come in over.
-    pub(crate) fn connected(
-        &self,
-        local: IpAddr,
-        peer: IpAddr,
-        on: &CancellationToken,
-    ) -> (u64, String, CancellationToken) {
+    pub(crate) fn connected(&self, local: IpAddr, peer: IpAddr, on: &CancellationToken) -> Fate {
         let mut inner = self.inner();
         let addresses = inner.state.management_addresses();
         let local = local.to_string();
@@ -184,9 +194,22 @@ impl SimHost {
         let token = on.child_token();
         inner.next_connection += 1;
         let number = inner.next_connection;
-        let open = Open { number, address: address.clone(), peer, user: String::new(), token: token.clone() };
-        inner.connections.push(open);
-        (number, address, token)
+        let mute = CancellationToken::new();
+        let fate = Fate { number, address: address.clone(), cut: token.clone(), mute: mute.clone() };
+        inner.connections.push(Open { number, address, peer, user: String::new(), token, mute });
+        fate
+    }
+
+    /// Every connection stays, and says no word any more.
+    pub(crate) fn mute_all(&self) {
+        for open in &self.inner().connections {
+            open.mute.cancel();
+        }
+    }
+
+    /// Whether any client is connected that could still be told something.
+    pub(crate) fn connected_now(&self) -> bool {
+        self.inner().connections.iter().any(|open| !open.token.is_cancelled() && !open.mute.is_cancelled())
     }
 
     pub(crate) fn disconnected(&self, number: u64) {

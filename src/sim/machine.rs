@@ -14,9 +14,10 @@ use super::disk::Disk;
 use super::error::IoContext;
 use super::fault::Kind;
 use super::host::HostState;
-use super::jail::{Running, TMP_BYTES};
+use super::jail::{Running, Sizes, TMP_BYTES};
 use super::keys::HostKeys;
 use super::links::{Listeners, Open, reserve};
+use super::moments::{Log, Moments};
 use super::options::Options;
 use super::shim;
 use super::toolbox::Toolbox;
@@ -40,6 +41,11 @@ pub(crate) struct SimHost {
     rebooting: AtomicBool,
     boots: AtomicUsize,
     pub(super) fired: Mutex<Vec<usize>>,
+    pub(super) moments: Moments,
+    pub(super) logins: AtomicUsize,
+    /// Another host has taken its place.
+    swapped: AtomicBool,
+    pub(super) log: Option<Arc<Log>>,
     /// Ends everything that belongs to this host, for good.
     pub(crate) end: CancellationToken,
 }
@@ -57,7 +63,7 @@ pub(super) struct Inner {
 }
 
 /// Seconds since 1970.
-pub(crate) fn unix_now() -> u64 {
+fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or_default()
 }
 
@@ -94,6 +100,7 @@ pub(crate) struct Birth {
     pub(crate) index: usize,
     pub(crate) options: Arc<Options>,
     pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) log: Option<Arc<Log>>,
     pub(crate) dir: PathBuf,
     pub(crate) end: CancellationToken,
 }
@@ -101,7 +108,7 @@ pub(crate) struct Birth {
 impl SimHost {
     /// Finds the host on its disk or installs it. It is off afterwards, but its port is taken. Blocking.
     pub(crate) fn install(birth: Birth) -> Result<Arc<SimHost>, SimError> {
-        let Birth { index, options, toolbox, dir, end } = birth;
+        let Birth { index, options, toolbox, log, dir, end } = birth;
         let label = format!("esx{}", index + 1);
         let faults: Vec<Kind> =
             options.faults.iter().filter(|f| f.is_for(&label, index)).map(|f| f.kind.clone()).collect();
@@ -166,6 +173,10 @@ impl SimHost {
             rebooting: AtomicBool::new(false),
             boots: AtomicUsize::new(0),
             fired: Mutex::new(Vec::new()),
+            moments: Moments::default(),
+            logins: AtomicUsize::new(0),
+            swapped: AtomicBool::new(false),
+            log,
             end,
         }))
     }
@@ -176,6 +187,18 @@ impl SimHost {
 
     pub(crate) fn has(&self, wanted: impl Fn(&Kind) -> bool) -> bool {
         self.faults.iter().any(wanted)
+    }
+
+    /// Seconds since 1970 on the host's own clock.
+    pub(super) fn now(&self) -> u64 {
+        let back = self.faults.iter().find_map(|f| if let Kind::ClockBack(s) = f { Some(*s) } else { None });
+        let back = back.filter(|_| self.rebooted()).unwrap_or(0);
+        unix_now().saturating_sub(back)
+    }
+
+    /// Whether this is not the first boot any more since the simulator started.
+    fn rebooted(&self) -> bool {
+        self.rebooting.load(Ordering::SeqCst) || self.boots.load(Ordering::SeqCst) > 1
     }
 
     /// Powers the host on: volatile files anew, saved configuration, first process, then SSH, later hostd.
@@ -205,10 +228,37 @@ impl SimHost {
             inner.hostd_at =
                 (!self.has(|f| matches!(f, Kind::HostdDown))).then(|| Instant::now() + Duration::from_millis(hostd));
         }
+        if let Some(late) = self.late() {
+            self.see_disks_after(late, on.clone());
+        }
         tokio::spawn(shim::serve(Arc::clone(self), self.disk.root(), on));
         self.boots.fetch_add(1, Ordering::SeqCst);
         self.follow_addresses().await;
         Ok(())
+    }
+
+    /// How long after SSH disks or datastores are there, if they are late.
+    fn late(&self) -> Option<Duration> {
+        self.faults.iter().find_map(|f| match f {
+            Kind::LateBootbank(ms) | Kind::LateDatastores(ms) => Some(Duration::from_millis(*ms)),
+            _ => None,
+        })
+    }
+
+    fn see_disks_after(self: &Arc<Self>, wait: Duration, on: CancellationToken) {
+        let host = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = on.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            let mut inner = host.inner();
+            inner.state.set_boot_disk_lost(false);
+            inner.state.set_datastores_late(false);
+            if let Err(error) = host.disk.volumes_again(&inner.state) {
+                tracing::error!(%error, host = host.label, "the simulated host does not see its disks");
+            }
+        });
     }
 
     fn power_on(&self) -> Result<(HostState, Running), SimError> {
@@ -219,7 +269,7 @@ impl SimHost {
         if let Some(below) = &self.options.below {
             below.attach(&mut saved);
         }
-        let mut state = HostState::boot(&saved, unix_now());
+        let mut state = HostState::boot(&saved, self.now());
         if self.boots.load(Ordering::SeqCst) == 0 {
             for fault in &self.faults {
                 if let Kind::Vm(name) = fault {
@@ -228,13 +278,23 @@ impl SimHost {
             }
         }
         if self.has(|f| matches!(f, Kind::LostBootDisk)) {
-            state.set_boot_disk_lost();
+            state.set_boot_disk_lost(true);
+        }
+        if self.late().is_some() {
+            state.set_boot_disk_lost(self.has(|f| matches!(f, Kind::LateBootbank(_))));
+            state.set_datastores_late(true);
         }
         self.disk.rebuild(&state, &self.toolbox, &self.root_hash, self.options.sftp)?;
         let root = self.disk.root();
         state.read_files(&root).doing("read back the saved files of", &root)?;
+        if self.rebooted() && self.has(|f| matches!(f, Kind::OtherHost)) && !self.swapped.swap(true, Ordering::SeqCst) {
+            state.become_another();
+        }
         let tmp = self.faults.iter().find_map(|f| if let Kind::TmpSize(n) = f { Some(*n) } else { None });
-        let running = Running::start(&self.disk.root(), tmp.unwrap_or(TMP_BYTES), self.options.plain_chroot)?;
+        let small = self.faults.iter().find_map(|f| if let Kind::StoreSize(n) = f { Some(*n) } else { None });
+        let store = small.and_then(|bytes| Some((state.datastores().first()?.1.clone(), bytes)));
+        let sizes = Sizes { tmp: tmp.unwrap_or(TMP_BYTES), store };
+        let running = Running::start(&self.disk.root(), sizes, self.options.plain_chroot)?;
         if let Some(below) = &self.options.below {
             below.follow(&mut state);
         }
@@ -267,6 +327,9 @@ impl SimHost {
         let inner = self.inner();
         if let Ok(Some(mut saved)) = self.disk.load(&self.label) {
             inner.state.carry_disk(&mut saved);
+            if self.late().is_some() {
+                saved.set_boot_disk_lost(false);
+            }
             if let Err(error) = self.disk.write_state(&saved) {
                 tracing::error!(%error, host = self.label, "the simulated host lost what was on its boot disk");
             }

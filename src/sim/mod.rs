@@ -21,6 +21,7 @@ mod jail;
 mod keys;
 mod links;
 mod machine;
+mod moments;
 mod options;
 mod password;
 pub mod sample;
@@ -28,6 +29,8 @@ mod session;
 mod shim;
 mod sshd;
 mod toolbox;
+mod turns;
+mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -83,11 +86,20 @@ impl Sim {
         })
         .await?;
         let toolbox = Arc::new(toolbox);
+        let log = options.log.as_deref().map(moments::Log::create).transpose()?.map(Arc::new);
         let options = Arc::new(options);
         let mut sim = Sim { hosts: Vec::new(), infos: Vec::new(), _lock: lock, _dir: Some(scratch) };
         let mut tasks = Vec::new();
         for index in 0..options.hosts {
-            tasks.push(tokio::spawn(start_host(index, Arc::clone(&options), Arc::clone(&toolbox), base.clone())));
+            let birth = Birth {
+                index,
+                options: Arc::clone(&options),
+                toolbox: Arc::clone(&toolbox),
+                log: log.clone(),
+                dir: base.join(format!("host{}", index + 1)),
+                end: CancellationToken::new(),
+            };
+            tasks.push(tokio::spawn(start_host(birth)));
         }
         let mut failure = None;
         for task in tasks {
@@ -149,14 +161,7 @@ fn lock(base: &Path) -> Result<std::fs::File, SimError> {
     Ok(file)
 }
 
-async fn start_host(
-    index: usize,
-    options: Arc<Options>,
-    toolbox: Arc<Toolbox>,
-    base: std::path::PathBuf,
-) -> Result<Arc<SimHost>, SimError> {
-    let dir = Path::new(&base).join(format!("host{}", index + 1));
-    let birth = Birth { index, options, toolbox, dir, end: CancellationToken::new() };
+async fn start_host(birth: Birth) -> Result<Arc<SimHost>, SimError> {
     let host = blocking(move || SimHost::install(birth)).await?;
     if let Err(error) = host.boot().await {
         host.shut_down().await;

@@ -26,6 +26,8 @@ pub struct Options {
     pub hostd_ms: u64,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// A file for everything that the hosts are asked for, one JSON line each; `None`: it is not written down.
+    pub log: Option<PathBuf>,
     /// Root's password; `None`: one is made up for each host.
     pub password: Option<String>,
     /// sshd's MaxSessions; `None`: as the host's own sshd_config says (OpenSSH's default is 10).
@@ -58,6 +60,7 @@ impl Default for Options {
             boot_ms: 1500,
             hostd_ms: 700,
             faults: Vec::new(),
+            log: None,
             password: None,
             max_sessions: None,
             sftp: false,

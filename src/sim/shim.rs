@@ -99,6 +99,19 @@ impl Request {
         line
     }
 
+    /// Whether the script that waits for the answer ends within half a second.
+    pub(crate) async fn abandoned(&self) -> bool {
+        for _ in 0..50 {
+            let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+            // Without a reader it cannot be opened.
+            if fs::OpenOptions::new().write(true).custom_flags(flags).open(self.base.with_extension("f")).is_err() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
     /// Hands the answer to the waiting script. A script that was killed meanwhile is no error.
     pub(crate) fn reply(&self, stdout: &[u8], stderr: &[u8], code: i32) {
         let write = || -> std::io::Result<()> {

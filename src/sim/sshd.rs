@@ -6,77 +6,29 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use russh::keys::Algorithm;
 use russh::server::{Auth, Config, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Preferred, Pty, SshId};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
 use super::accounts::key_is_listed;
 use super::disk::SFTP_SERVER;
 use super::fault::Kind;
 use super::machine::SimHost;
 use super::session::{self, Job};
+use super::wire::Wire;
 
 /// OpenSSH's default for MaxSessions.
 const MAX_SESSIONS: usize = 10;
 /// OpenSSH's default for MaxAuthTries.
 const MAX_AUTH_TRIES: usize = 6;
-
-/// A TCP connection that can be cut from outside, without a word to the client.
-struct Cuttable {
-    stream: TcpStream,
-    token: CancellationToken,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl Cuttable {
-    fn is_cut(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.token.is_cancelled() || self.cut.as_mut().poll(cx).is_ready() {
-            let _ = self.stream.set_zero_linger();
-            return true;
-        }
-        false
-    }
-}
-
-fn cut_error() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the simulated host cut the connection")
-}
-
-impl AsyncRead for Cuttable {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_cut(cx) {
-            return Poll::Ready(Err(cut_error()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Cuttable {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.is_cut(cx) {
-            return Poll::Ready(Err(cut_error()));
-        }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
 
 /// Takes connections until `stop`. Connections that came in stay until `on` ends: stopping sshd ends no session.
 pub(crate) async fn accept(host: Arc<SimHost>, listener: TcpListener, stop: CancellationToken, on: CancellationToken) {
@@ -101,7 +53,10 @@ async fn serve(host: Arc<SimHost>, stream: TcpStream, peer: SocketAddr, on: Canc
         let _ = stream.set_zero_linger();
         return;
     }
-    let (number, address, token) = host.connected(local.ip(), peer.ip(), &on);
+    let fate = host.connected(local.ip(), peer.ip(), &on);
+    let (number, address, token) = (fate.number, fate.address.clone(), fate.cut.clone());
+    let sent = Arc::new(AtomicUsize::new(0));
+    let wire = Wire::new(stream, &fate, &host.faults, Arc::clone(&sent));
     let config = Arc::new(config(&host));
     let connection = Connection {
         ssh_connection: format!("{} {} {address} 22", peer.ip(), peer.port()),
@@ -112,11 +67,11 @@ async fn serve(host: Arc<SimHost>, stream: TcpStream, peer: SocketAddr, on: Canc
         closed: HashMap::new(),
         open: Arc::new(AtomicUsize::new(0)),
         gone: token.child_token(),
+        sent,
         user: String::new(),
     };
     let gone = connection.gone.clone();
-    let cut = Box::pin(token.clone().cancelled_owned());
-    if let Ok(running) = russh::server::run_stream(config, Cuttable { stream, token, cut }, connection).await
+    if let Ok(running) = russh::server::run_stream(config, wire, connection).await
         && let Err(error) = running.await
     {
         tracing::debug!(%error, host = host.label, "connection ended");
@@ -212,6 +167,8 @@ struct Connection {
     closed: HashMap<ChannelId, CancellationToken>,
     open: Arc<AtomicUsize>,
     gone: CancellationToken,
+    /// Bytes sent so far.
+    sent: Arc<AtomicUsize>,
     user: String,
 }
 
@@ -260,6 +217,7 @@ impl Connection {
             handle: session.handle(),
             closed,
             open: Arc::clone(&self.open),
+            sent: Arc::clone(&self.sent),
         };
         tokio::spawn(session::run(job, channel));
         Ok(())

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::sysargs::Pattern;
 use super::{Action, Change, Effect, Input, Kind, Seen, Source, Step, StepError, Undo, parse_as};
+use crate::esxi::command::quote;
 use crate::esxi::{Command, HostFacts, Output};
 
 pub(super) mod lines;
@@ -97,6 +98,17 @@ fn mode<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u32>, D::Error> {
             _ => Err(fail(format!("`mode` {t:?} is not an octal mode like \"0644\""))),
         },
     }
+}
+
+/// Makes a folder. Not where a datastore should be that is not mounted: what is written there would be in memory, and in
+/// the datastore's way later.
+fn make_folder(folder: &str) -> Command {
+    let make = Command::new("mkdir -p").arg(folder);
+    let Some(below) = folder.strip_prefix("/vmfs/volumes/") else { return make };
+    let name = below.split('/').next().unwrap_or_default();
+    let volume = quote(&format!("/vmfs/volumes/{name}"));
+    let say = quote(&format!("there is no datastore at /vmfs/volumes/{name}: see `esxcli storage filesystem list`"));
+    Command::raw(format!("[ -d {volume} ] || {{ echo {say} >&2; exit 1; }}; {}", make.text()))
 }
 
 /// Whether what is written below this path is on a disk anyway.
@@ -322,7 +334,7 @@ impl Step for File {
             if now.is_none()
                 && let Some((parent, _)) = path.rsplit_once('/').filter(|(p, _)| !p.is_empty())
             {
-                actions.push(Action::Run(Command::new("mkdir -p").arg(parent)));
+                actions.push(Action::Run(make_folder(parent)));
             }
             let mode = mode.or(mode_now).unwrap_or(0o644);
             actions.push(Action::Upload { source, path: path.clone(), mode });

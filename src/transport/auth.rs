@@ -1,6 +1,12 @@
-//! Logging in, each credential once. Servers count failures and lock accounts, so the server is first asked what it
-//! takes (the `none` request is not counted by OpenSSH), a password is given by one method only, and the number of
-//! attempts stays below the server's own limit, past which it hangs up without saying what was wrong.
+//! Logging in, each credential once. Servers count failures and lock accounts, so a password is given by one method
+//! only, and the number of attempts stays below the server's own limit, past which it hangs up without saying what was
+//! wrong.
+//!
+//! What the server takes is not asked first where the library can do without: its answer to the first attempt says it
+//! as well, a turn earlier. A password begins with `keyboard-interactive`, the one method that ESXi 8.0.2 takes it by:
+//! the request holds no password, so a server that does not know it has judged nothing, and the `password` method may
+//! follow. The other way round that could not be told: after a wrong password some servers take the method off their
+//! list, and a server without the method writes a failed password into its log at each login.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +60,10 @@ impl std::fmt::Display for Closed {
 
 /// A server before the login, as an SSH library shows it. Each call is one attempt, and no more than one.
 pub(super) trait Server: Send {
-    /// The `none` request: what would be taken?
+    /// Whether the library does not say what the server takes after a refusal, so that it must be asked before.
+    const ASKS: bool;
+
+    /// The `none` request: what would be taken? OpenSSH does not count it as a failure.
     fn none(&mut self, user: &str) -> impl Future<Output = Result<Answer, Gone>> + Send;
     /// The `password` method.
     fn password(&mut self, user: &str, password: &SecretString) -> impl Future<Output = Result<Answer, Gone>> + Send;
@@ -90,6 +99,10 @@ pub(super) enum Answer {
         takes: Option<MethodSet>,
         /// It was right, but more is wanted.
         partial: bool,
+    },
+    /// The server has no such method, or not for this user: it took nothing that it could judge.
+    NotTaken {
+        takes: MethodSet,
     },
     /// Not an answer for a password: given up, and why.
     GivenUp(String),
@@ -146,8 +159,8 @@ impl Prompts {
 struct Login<'a, S> {
     server: &'a mut S,
     target: &'a Target,
-    /// What the server would take now.
-    offered: MethodSet,
+    /// What the server would take now, once it has said so.
+    offered: Option<MethodSet>,
     tried: Vec<String>,
     skipped: Vec<String>,
     problems: Vec<String>,
@@ -166,7 +179,7 @@ pub(super) async fn login<S: Server>(
     let mut login = Login {
         server,
         target,
-        offered: MethodSet::empty(),
+        offered: None,
         tried: Vec::new(),
         skipped: Vec::new(),
         problems: Vec::new(),
@@ -174,14 +187,8 @@ pub(super) async fn login<S: Server>(
         ed25519_refused: false,
         silent: false,
     };
-    match login.server.none(&target.user).await {
-        Ok(Answer::Accepted) => return Ok(()),
-        Ok(Answer::Refused { takes, .. }) => login.offered = takes.unwrap_or_else(MethodSet::empty),
-        Ok(Answer::GivenUp(reason) | Answer::NotTried(reason) | Answer::NotSigned(reason))
-        | Err(Gone::Lost(reason)) => {
-            return Err(login.lost(&reason));
-        }
-        Err(Gone::HungUp) => return Err(login.hung_up("while asking which logins it takes").await),
+    if (S::ASKS || target.credentials.is_empty()) && login.ask().await? {
+        return Ok(());
     }
     let last = target.credentials.len();
     for (index, credential) in target.credentials.iter().enumerate() {
@@ -193,6 +200,10 @@ pub(super) async fn login<S: Server>(
         if accepted {
             return Ok(());
         }
+    }
+    // Nothing could be tried; what would be taken is still worth knowing.
+    if login.offered.is_none() && login.ask().await? {
+        return Ok(());
     }
     Err(login.refused())
 }
@@ -207,8 +218,31 @@ impl<S: Server> Login<'_, S> {
         false
     }
 
+    /// Asks what the server takes; true when that was the login.
+    async fn ask(&mut self) -> Result<bool, TransportError> {
+        match self.server.none(&self.target.user).await {
+            Ok(Answer::Accepted) => Ok(true),
+            Ok(Answer::Refused { takes, .. }) => {
+                self.offered = Some(takes.unwrap_or_else(MethodSet::empty));
+                Ok(false)
+            }
+            Ok(Answer::NotTaken { takes }) => {
+                self.offered = Some(takes);
+                Ok(false)
+            }
+            Ok(Answer::GivenUp(reason) | Answer::NotTried(reason) | Answer::NotSigned(reason))
+            | Err(Gone::Lost(reason)) => Err(self.lost(&reason)),
+            Err(Gone::HungUp) => Err(self.hung_up("while asking which logins it takes").await),
+        }
+    }
+
+    /// Whether the server takes the method, as far as is known.
+    fn may_take(&self, method: MethodKind) -> bool {
+        self.offered.as_ref().is_none_or(|offered| offered.contains(&method))
+    }
+
     fn offers(&mut self, method: MethodKind, what: &str) -> bool {
-        if self.offered.contains(&method) {
+        if self.may_take(method) {
             return true;
         }
         self.skipped.push(format!("{what} (not tried: the server does not take it)"));
@@ -219,20 +253,32 @@ impl<S: Server> Login<'_, S> {
         if !self.may_try("the password") {
             return Ok(false);
         }
-        if self.offered.contains(&MethodKind::KeyboardInteractive) {
-            return self.interactive(password).await;
+        if self.may_take(MethodKind::KeyboardInteractive)
+            && let Some(accepted) = self.interactive(password).await?
+        {
+            return Ok(accepted);
         }
-        if !self.offers(MethodKind::Password, "the password") {
+        if !self.may_try("the password") || !self.offers(MethodKind::Password, "the password") {
             return Ok(false);
         }
         let result = self.server.password(&self.target.user, password).await;
         self.settle(result, "password", "while trying password").await
     }
 
-    async fn interactive(&mut self, password: &SecretString) -> Result<bool, TransportError> {
+    /// `None`: the server does not know the method, and no password was given.
+    async fn interactive(&mut self, password: &SecretString) -> Result<Option<bool>, TransportError> {
         let prompts = Prompts { password: password.clone(), rounds: 0, answered: false };
-        let result = self.server.interactive(&self.target.user, prompts).await;
-        self.settle(result, "password by keyboard-interactive", "during the login by keyboard-interactive").await
+        let mut result = self.server.interactive(&self.target.user, prompts).await;
+        if let Ok(Answer::NotTaken { takes }) = result {
+            if !takes.contains(&MethodKind::KeyboardInteractive) {
+                self.failures += 1; // of the connection; the account has none
+                self.offered = Some(takes);
+                return Ok(None);
+            }
+            result = Ok(Answer::Refused { takes: Some(takes), partial: false });
+        }
+        let what = "password by keyboard-interactive";
+        self.settle(result, what, "during the login by keyboard-interactive").await.map(Some)
     }
 
     async fn key_file(&mut self, path: &Path, passphrase: Option<&SecretString>) -> Result<bool, TransportError> {
@@ -329,9 +375,14 @@ impl<S: Server> Login<'_, S> {
                     self.tried.push(format!("{what} (refused)"));
                 }
                 self.silent = takes.is_none();
-                if let Some(takes) = takes {
+                if takes.is_some() {
                     self.offered = takes;
                 }
+            }
+            Ok(Answer::NotTaken { takes }) => {
+                self.failures += 1;
+                self.tried.push(format!("{what} (refused)"));
+                self.offered = Some(takes);
             }
             Ok(Answer::GivenUp(reason)) => {
                 self.tried.push(format!("{what} (given up: {reason})"));
@@ -399,7 +450,8 @@ impl<S: Server> Login<'_, S> {
 
     fn refused(&self) -> TransportError {
         let (host, user) = (self.target.name.clone(), self.target.user.clone());
-        let takes = methods(&self.offered);
+        let offered = self.offered.clone().unwrap_or_else(MethodSet::empty);
+        let takes = methods(&offered);
         if self.tried.is_empty() && !self.problems.is_empty() {
             let mut detail = self.problems.clone();
             detail.extend(self.skipped.iter().cloned());
@@ -415,7 +467,7 @@ impl<S: Server> Login<'_, S> {
             detail.push_str("; ");
             detail.push_str(more);
         }
-        if self.ed25519_refused && self.offered.contains(&MethodKind::PublicKey) {
+        if self.ed25519_refused && offered.contains(&MethodKind::PublicKey) {
             detail.push_str(
                 "; some servers in FIPS mode refuse ed25519 user keys even when they are authorised: try an ECDSA \
                  or RSA key",

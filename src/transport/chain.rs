@@ -12,11 +12,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connect;
 use super::link::{Dial, Link};
+use super::logins::Logins;
 use super::session::Session;
 use super::{Shell, Target, TransportError};
 
 /// How long one connection's goodbye may take before those below it end.
 const GOODBYE: Duration = Duration::from_millis(300);
+
+/// Commands that take less than this together stay on one channel. A second one costs two turns and a process on the
+/// host, and saves at most half of the time.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What all connections of a connector share.
 #[derive(Debug, Clone)]
@@ -27,12 +32,22 @@ pub(super) struct Settings {
     pub(super) keepalive: Duration,
     /// How many of those questions may stay without an answer.
     pub(super) keepalive_max: usize,
+    /// How long commands may take on one channel before others are opened.
+    pub(super) patience: Duration,
+    /// What came of the logins of all its connections.
+    pub(super) logins: Logins,
 }
 
 impl Default for Settings {
     /// Given up after a minute of silence.
     fn default() -> Self {
-        Self { agent: None, keepalive: Duration::from_secs(15), keepalive_max: 3 }
+        Self {
+            agent: None,
+            keepalive: Duration::from_secs(15),
+            keepalive_max: 3,
+            patience: PATIENCE,
+            logins: Logins::default(),
+        }
     }
 }
 
@@ -72,7 +87,7 @@ struct Dialler<C> {
 impl<C: Hop> Dial for Dialler<C> {
     async fn dial(&self, target: &Target) -> Result<Arc<dyn Link>, TransportError> {
         let via = jumps(&self.settings, target).await?;
-        Ok(Arc::new(C::hop(&self.settings, via, target).await?))
+        Ok(Arc::new(self.settings.logins.once(target, C::hop(&self.settings, via, target)).await?))
     }
 }
 
@@ -80,7 +95,7 @@ impl<C: Hop> Dial for Dialler<C> {
 async fn jumps<C: Hop>(settings: &Settings, target: &Target) -> Result<Option<C>, TransportError> {
     let mut via: Option<C> = None;
     for jump in &target.jumps {
-        via = Some(C::hop(settings, via.take(), jump).await?);
+        via = Some(settings.logins.once(jump, C::hop(settings, via.take(), jump)).await?);
     }
     Ok(via)
 }
@@ -88,7 +103,7 @@ async fn jumps<C: Hop>(settings: &Settings, target: &Target) -> Result<Option<C>
 /// See [`Connector::connect`](super::Connector::connect).
 pub(super) async fn connect<C: Hop>(settings: &Settings, target: &Target) -> Result<Box<dyn Shell>, TransportError> {
     let dial = Dialler::<C> { settings: settings.clone(), makes: PhantomData };
-    Ok(Box::new(Session::start(Arc::new(dial), target).await?))
+    Ok(Box::new(Session::start(Arc::new(dial), target, settings.patience).await?))
 }
 
 /// See [`Connector::listening`](super::Connector::listening).

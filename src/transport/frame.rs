@@ -10,8 +10,6 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use regex::bytes::Regex;
-
 /// The longest output kept of one command and stream, in bytes. The longest that is read of a host is the list of its
 /// advanced settings, half a MiB.
 pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
@@ -22,6 +20,9 @@ pub const MAX_PENDING: usize = 2 * MAX_OUTPUT;
 
 /// Longer than any end marker: line feed, nonce, number, code, line feed.
 const MARKER_MAX: usize = 96;
+
+/// An output that is longer is not copied out of the buffer, in bytes.
+const LARGE: usize = 64 * 1024;
 
 /// Bytes of data in one `printf`: four times as many characters must fit into one argument.
 const PRINTF_CHUNK: usize = 4096;
@@ -52,9 +53,9 @@ pub enum FrameError {
         MAX_PENDING / 1024 / 1024
     )]
     TooMuchTogether,
-    /// The marker could not be built; never seen.
-    #[error("marker: {0}")]
-    Marker(String),
+    /// The end of a command that nobody has sent: whoever answers there makes it up.
+    #[error("the end of a command came that was never sent")]
+    NotSent,
 }
 
 /// Makes the text that is written to the far shell's standard input.
@@ -82,7 +83,7 @@ impl Framer {
     }
 
     /// A decoder for what comes back.
-    pub fn decoder(&self) -> Result<Decoder, FrameError> {
+    pub fn decoder(&self) -> Decoder {
         Decoder::new(&self.nonce)
     }
 
@@ -207,13 +208,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    fn new(nonce: &str) -> Result<Self, FrameError> {
-        Ok(Self {
-            stdout: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}}) ([0-9]{{1,10}})\n"))?,
-            stderr: Stream::new(&format!("\n{nonce} ([0-9]{{1,20}})\n"))?,
-            finished: 0,
-            came: 0,
-        })
+    fn new(nonce: &str) -> Self {
+        Self { stdout: Stream::new(nonce, true), stderr: Stream::new(nonce, false), finished: 0, came: 0 }
     }
 
     /// More of standard output.
@@ -249,6 +245,11 @@ impl Decoder {
         self.finished
     }
 
+    /// Fails when more commands have ended on either stream than were `sent`.
+    pub fn check(&self, sent: u64) -> Result<(), FrameError> {
+        if self.stdout.next > sent || self.stderr.next > sent { Err(FrameError::NotSent) } else { Ok(()) }
+    }
+
     /// Forgets what came since the last marker. Only while no command is under way: then it is the late output of
     /// a background job.
     pub fn discard(&mut self) {
@@ -265,17 +266,28 @@ impl Decoder {
 
 #[derive(Debug)]
 struct Stream {
-    marker: Regex,
+    /// How each marker of this stream begins.
+    begin: Vec<u8>,
+    /// Whether an exit code belongs to it.
+    coded: bool,
     buffer: Vec<u8>,
     searched: usize,
     next: u64,
     ready: VecDeque<(u64, i32, Vec<u8>)>,
 }
 
+/// An end marker in a buffer.
+struct Marker {
+    start: usize,
+    end: usize,
+    number: u64,
+    code: i32,
+}
+
 impl Stream {
-    fn new(pattern: &str) -> Result<Self, FrameError> {
-        let marker = Regex::new(pattern).map_err(|error| FrameError::Marker(error.to_string()))?;
-        Ok(Self { marker, buffer: Vec::new(), searched: 0, next: 0, ready: VecDeque::new() })
+    fn new(nonce: &str, coded: bool) -> Self {
+        let begin = format!("\n{nonce} ").into_bytes();
+        Self { begin, coded, buffer: Vec::new(), searched: 0, next: 0, ready: VecDeque::new() }
     }
 
     fn clear(&mut self) {
@@ -285,29 +297,64 @@ impl Stream {
 
     fn push(&mut self, data: &[u8]) -> Result<(), FrameError> {
         self.buffer.extend_from_slice(data);
-        loop {
-            let Some(found) = self.marker.captures_at(&self.buffer, self.searched) else {
-                self.searched = self.buffer.len().saturating_sub(MARKER_MAX);
-                return if self.buffer.len() > MAX_OUTPUT { Err(FrameError::TooMuch) } else { Ok(()) };
-            };
-            let (start, end) = found.get(0).map_or((0, 0), |whole| (whole.start(), whole.end()));
-            let number: u64 = number_in(found.get(1)).unwrap_or(u64::MAX);
-            let code: i32 = number_in(found.get(2)).unwrap_or(0);
-            let rest = self.buffer.split_off(end);
-            let mut output = mem::replace(&mut self.buffer, rest);
-            output.truncate(start);
+        let mut from = 0;
+        while let Some(Marker { start, end, number, code }) = self.find(from.max(self.searched)) {
             self.searched = 0;
             if number != self.next {
                 return Err(FrameError::OutOfStep { expected: self.next, got: number });
             }
             self.next += 1;
+            let output = if start - from > LARGE {
+                // Not copied: its memory is worth keeping.
+                let rest = self.buffer.split_off(end);
+                let mut output = mem::replace(&mut self.buffer, rest);
+                output.truncate(start);
+                output.drain(..mem::take(&mut from));
+                output
+            } else {
+                // No larger than it has to be: many of them may be kept.
+                let output = self.buffer[from..start].to_vec();
+                from = end;
+                output
+            };
             self.ready.push_back((number, code, output));
         }
+        self.buffer.drain(..from);
+        self.searched = self.buffer.len().saturating_sub(MARKER_MAX);
+        if self.buffer.len() > MAX_OUTPUT { Err(FrameError::TooMuch) } else { Ok(()) }
+    }
+
+    fn find(&self, mut from: usize) -> Option<Marker> {
+        loop {
+            let start = from + self.buffer.get(from..)?.iter().position(|byte| *byte == b'\n')?;
+            if let Some((length, number, code)) = self.marker(&self.buffer[start..]) {
+                return Some(Marker { start, end: start + length, number, code });
+            }
+            from = start + 1;
+        }
+    }
+
+    /// The marker that a text begins with: its length, number and code.
+    fn marker(&self, text: &[u8]) -> Option<(usize, u64, i32)> {
+        let rest = text.strip_prefix(self.begin.as_slice())?;
+        let (number, mut rest) = digits(rest, 20)?;
+        let mut code = 0;
+        if self.coded {
+            let (digits, after) = digits(rest.strip_prefix(b" ")?, 10)?;
+            // No shell gives such a number; it must not pass for a success.
+            code = digits.parse().unwrap_or(i32::MAX);
+            rest = after;
+        }
+        let rest = rest.strip_prefix(b"\n")?;
+        Some((text.len() - rest.len(), number.parse().unwrap_or(u64::MAX), code))
     }
 }
 
-fn number_in<T: std::str::FromStr>(group: Option<regex::bytes::Match<'_>>) -> Option<T> {
-    std::str::from_utf8(group?.as_bytes()).ok()?.parse().ok()
+/// The digits that a text begins with, one to `most`, and what follows.
+fn digits(text: &[u8], most: usize) -> Option<(&str, &[u8])> {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = text.split_at_checked(count).filter(|_| (1..=most).contains(&count))?;
+    Some((std::str::from_utf8(digits).ok()?, rest))
 }
 
 #[cfg(test)]

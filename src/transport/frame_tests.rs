@@ -37,7 +37,7 @@ fn run(shell: &[&str], framer: &Framer, input: Vec<u8>) -> Vec<Done> {
     });
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
-    let mut decoder = framer.decoder().unwrap();
+    let mut decoder = framer.decoder();
     decoder.stdout(&output.stdout).unwrap();
     decoder.stderr(&output.stderr).unwrap();
     std::iter::from_fn(|| decoder.next_done()).collect()
@@ -149,7 +149,7 @@ fn a_background_job_that_keeps_the_output_open_does_not_hold_the_frame() {
             .unwrap();
         let started = std::time::Instant::now();
         child.stdin.as_mut().unwrap().write_all(&text).unwrap();
-        let mut decoder = framer.decoder().unwrap();
+        let mut decoder = framer.decoder();
         let mut piece = [0; 256];
         let mut stdout = child.stdout.take().unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -235,7 +235,7 @@ fn nul_in_a_script_is_refused() {
 #[test]
 fn a_number_out_of_step_is_an_error() {
     let framer = Framer::new();
-    let mut decoder = framer.decoder().unwrap();
+    let mut decoder = framer.decoder();
     let marker = format!("\n{} 1 0\n", framer.nonce());
     assert_eq!(decoder.stdout(marker.as_bytes()), Err(FrameError::OutOfStep { expected: 0, got: 1 }));
 }
@@ -243,7 +243,7 @@ fn a_number_out_of_step_is_an_error() {
 #[test]
 fn output_has_a_bound_for_a_command_and_for_all_that_were_sent_together() {
     let mut framer = Framer::new();
-    let mut decoder = framer.decoder().unwrap();
+    let mut decoder = framer.decoder();
     let piece = vec![b'x'; MAX_OUTPUT / 4];
     for _ in 0..4 {
         decoder.stdout(&piece).unwrap();
@@ -251,7 +251,7 @@ fn output_has_a_bound_for_a_command_and_for_all_that_were_sent_together() {
     assert_eq!(decoder.stdout(b"x"), Err(FrameError::TooMuch));
 
     // As much from every command, each below its own bound.
-    let mut decoder = framer.decoder().unwrap();
+    let mut decoder = framer.decoder();
     let mut ended = 0;
     let error = (0..64)
         .find_map(|number| {
@@ -268,12 +268,50 @@ fn output_has_a_bound_for_a_command_and_for_all_that_were_sent_together() {
     assert_eq!((error, ended), (FrameError::TooMuchTogether, 3));
 
     // Nothing is under way: what comes now is not kept, and does not count.
-    let mut decoder = framer.decoder().unwrap();
+    let mut decoder = framer.decoder();
     for _ in 0..64 {
         decoder.stderr(&piece).unwrap();
         decoder.discard();
     }
     framer.encode("true", None).unwrap();
+}
+
+#[test]
+fn large_and_small_outputs_in_one_piece_are_told_apart() {
+    let framer = Framer::new();
+    let mut decoder = framer.decoder();
+    let outputs = [vec![b'a'; 3], vec![b'\n'; LARGE + 1], Vec::new(), vec![b'b'; 2 * LARGE], vec![b'c'; 5]];
+    let mut text = Vec::new();
+    for (number, output) in outputs.iter().enumerate() {
+        text.extend_from_slice(output);
+        text.extend_from_slice(format!("\n{} {number} 0\n", framer.nonce()).as_bytes());
+        decoder.stderr(format!("\n{} {number}\n", framer.nonce()).as_bytes()).unwrap();
+    }
+    text.extend_from_slice(b"rest");
+    decoder.stdout(&text).unwrap();
+    let got: Vec<Vec<u8>> = std::iter::from_fn(|| decoder.next_done()).map(|done| done.stdout).collect();
+    assert!(got == outputs);
+    assert_eq!(decoder.pending().0, b"rest");
+    assert!(got.iter().all(|output| output.len() > LARGE || output.capacity() < 64));
+}
+
+#[test]
+fn what_is_almost_a_marker_is_output() {
+    let framer = Framer::new();
+    let nonce = framer.nonce().to_owned();
+    let mut decoder = framer.decoder();
+    let almost = format!(
+        "\n{nonce} \n{nonce} 0\n{nonce} 0 \n{nonce}  0 0\n{nonce} 0 0 \n{nonce} 0 12345678901\n{nonce} 012345678901234567890 0\n {nonce} 0 0\n{nonce}0 0\nx"
+    );
+    decoder.stdout(almost.as_bytes()).unwrap();
+    decoder.stderr(format!("\n{nonce} 0 0\n\n{nonce} 0\n").as_bytes()).unwrap();
+    assert_eq!(decoder.next_done(), None);
+    // Too large a code is none that means success.
+    decoder.stdout(format!("\n{nonce} 0 9999999999\n").as_bytes()).unwrap();
+    let done = decoder.next_done().unwrap();
+    assert_eq!(done.stdout, almost.as_bytes());
+    assert_eq!(done.stderr, format!("\n{nonce} 0 0\n").as_bytes());
+    assert_ne!(done.code, 0);
 }
 
 #[test]
@@ -325,7 +363,7 @@ proptest! {
         cuts in prop::collection::vec(1usize..50, 1..40),
     ) {
         let framer = Framer::new();
-        let mut decoder = framer.decoder().unwrap();
+        let mut decoder = framer.decoder();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         for (number, (bytes, code)) in outputs.iter().enumerate() {
             // A look-alike without the nonce, and half of the real one, must not end anything.

@@ -35,6 +35,12 @@ pub(super) trait Link: Send + Sync {
     /// is told to become it. There is no time limit: see [`open_within`].
     async fn open(&self, command: &str) -> Result<Pipe, NotOpened>;
 
+    /// Opens a channel and asks for [`SHELL`] on it, without waiting for the server's consent where the library can do
+    /// without: what is written to it travels with the request. [`Message::NoCommand`] may come then.
+    async fn shell(&self) -> Result<Pipe, NotOpened> {
+        self.open(SHELL).await
+    }
+
     /// Says goodbye to the server and to those in between.
     async fn bye(&self);
 }
@@ -82,6 +88,8 @@ pub(super) enum Message {
     Stderr(Vec<u8>),
     Code(u32),
     Signal(String),
+    /// The server starts no command: nothing has run on this channel, and nothing will.
+    NoCommand,
     Close,
 }
 
@@ -106,7 +114,16 @@ impl NotOpened {
 
 /// [`Link::open`], with a time limit.
 pub(super) async fn open_within(link: &dyn Link, command: &str, limit: Duration) -> Result<Pipe, NotOpened> {
-    match timeout(limit, link.open(command)).await {
+    within(link, link.open(command), limit).await
+}
+
+/// An answer, or the error that none came in time.
+pub(super) async fn within(
+    link: &dyn Link,
+    opening: impl Future<Output = Result<Pipe, NotOpened>>,
+    limit: Duration,
+) -> Result<Pipe, NotOpened> {
+    match timeout(limit, opening).await {
         Ok(result) => result,
         Err(_) => Err(NotOpened::lost(link, &format!("no answer within {} s", limit.as_secs_f32()))),
     }

@@ -12,6 +12,7 @@ pub mod hostkeys;
 #[cfg(feature = "libssh2")]
 mod libssh2;
 mod link;
+mod logins;
 pub mod progress;
 pub mod record;
 pub mod replay;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use zeroize::Zeroize;
 
 pub use connectors::Connectors;
 pub use error::TransportError;
@@ -46,6 +48,16 @@ pub struct Request {
     pub secret: bool,
     /// It may alter the host. A transport does the same either way; a recording counts on it.
     pub changes: bool,
+}
+
+impl Drop for Request {
+    /// The text and the input of a secret command do not stay in memory behind it.
+    fn drop(&mut self) {
+        if self.secret {
+            self.script.zeroize();
+            self.stdin.zeroize();
+        }
+    }
 }
 
 /// How much of a command is shown in an error, in characters.

@@ -20,7 +20,7 @@ pub enum Raw {
     EndlessIgnore,
     /// SSH_MSG_DISCONNECT with escape sequences.
     RudeGoodbye,
-    /// A KEXINIT whose algorithms are escape sequences, a hundred thousand bytes of them.
+    /// A KEXINIT whose algorithms are escape sequences, thousands of bytes of them.
     RudeAlgorithms,
     /// A KEXINIT cut in the middle of a name list.
     BrokenAlgorithms,
@@ -113,7 +113,7 @@ fn serve(what: Raw, mut stream: TcpStream) -> std::io::Result<()> {
             stream.write_all(&packet(&payload))?;
         }
         Raw::RudeAlgorithms => {
-            stream.write_all(&packet(&kexinit("\x1b]0;owned\x07-kex,".repeat(2000).as_bytes())))?;
+            stream.write_all(&packet(&kexinit("\x1b]0;owned\x07-kex,".repeat(200).as_bytes())))?;
         }
         Raw::BrokenAlgorithms => {
             let mut payload = kexinit(b"curve25519-sha256");

@@ -23,11 +23,10 @@ steps:
     account: {name: backup, password_hash: \"{{ backup_hash }}\"}
   - name: A command with a secret
     run: {command: \"cat >/tmp/pin\", stdin: \"{{ pin }}\", secret: true}
-  - name: A command with a secret that fails
-    run: {command: \"grep -c {{ pin }} /nowhere\", secret: true}
-    ignore_errors: true
   - name: Both ways of CHAP
     chap: {level: required, name: host, secret: \"{{ chap_secret }}\"}
+  - name: A command with a secret that fails
+    run: {command: \"grep -c {{ pin }} /nowhere\", secret: true}
 ";
 
 /// `esxprep sim` with one host.

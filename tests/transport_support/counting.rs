@@ -1,5 +1,7 @@
 //! An SSH server of the tests' own, which asks for passwords in many ways and counts every attempt.
 
+#![allow(dead_code)] // not every test file uses all of it
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -53,7 +55,28 @@ struct Far {
     inputs: Arc<Mutex<HashMap<ChannelId, ChildStdin>>>,
 }
 
+impl Mode {
+    fn methods(self) -> &'static [MethodKind] {
+        match self {
+            Self::PasswordOnly | Self::PasswordThenKey | Self::HangsUp => &[MethodKind::Password],
+            Self::Both => &[MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive],
+            Self::KeysOnly | Self::KeyThenPassword => &[MethodKind::PublicKey],
+            _ => &[MethodKind::PublicKey, MethodKind::KeyboardInteractive],
+        }
+    }
+}
+
 impl Far {
+    /// russh hands on requests for methods that are off as well. They hold nothing that could be judged, and are
+    /// noted as what they are.
+    fn is_off(&self, method: MethodKind) -> bool {
+        let off = !self.mode.methods().contains(&method);
+        if off {
+            self.note(&format!("no {}", <&str>::from(&method)));
+        }
+        off
+    }
+
     fn note(&self, attempt: &str) {
         self.attempts.lock().unwrap().push(attempt.to_owned());
     }
@@ -122,6 +145,9 @@ impl server::Handler for Far {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
+        if self.is_off(MethodKind::KeyboardInteractive) {
+            return Ok(Auth::reject());
+        }
         let Some(response) = response else {
             self.note("start");
             return Ok(match self.mode {
@@ -142,6 +168,9 @@ impl server::Handler for Far {
     }
 
     async fn auth_publickey_offered(&mut self, _: &str, _: server::PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        if self.mode != Mode::PasswordThenKey && self.is_off(MethodKind::PublicKey) {
+            return Ok(Auth::reject());
+        }
         self.note("key");
         Ok(self.verdict(matches!(self.mode, Mode::KeyThenPassword | Mode::PasswordThenKey)))
     }
@@ -208,15 +237,9 @@ impl Counting {
         keygen(&folder.path().join("host"), "ecdsa", "");
         keygen(&folder.path().join("mine"), "ed25519", "");
         let key = russh::keys::load_secret_key(folder.path().join("host"), None).unwrap();
-        let methods: &[MethodKind] = match mode {
-            Mode::PasswordOnly | Mode::PasswordThenKey | Mode::HangsUp => &[MethodKind::Password],
-            Mode::Both => &[MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive],
-            Mode::KeysOnly | Mode::KeyThenPassword => &[MethodKind::PublicKey],
-            _ => &[MethodKind::PublicKey, MethodKind::KeyboardInteractive],
-        };
         let config = Arc::new(server::Config {
             keys: vec![key],
-            methods: MethodSet::from(methods),
+            methods: MethodSet::from(mode.methods()),
             auth_rejection_time: Duration::ZERO,
             auth_rejection_time_initial: Some(Duration::ZERO),
             ..server::Config::default()
@@ -242,8 +265,13 @@ impl Counting {
         Self { target, attempts, folder }
     }
 
-    /// What was tried so far, in order.
+    /// What was given so far, in order.
     pub fn attempts(&self) -> Vec<String> {
+        self.requests().into_iter().filter(|request| !request.starts_with("no ")).collect()
+    }
+
+    /// The same with the requests for methods that are off.
+    pub fn requests(&self) -> Vec<String> {
         self.attempts.lock().unwrap().clone()
     }
 }

@@ -24,6 +24,15 @@ pub fn connector() -> Box<dyn Connector> {
 
 /// The transport under test with an agent of its own, or with other keepalives.
 pub fn connector_with(agent: Option<&Path>, keepalive: Option<(Duration, usize)>) -> Box<dyn Connector> {
+    connector_that_waits(agent, keepalive, None)
+}
+
+/// And with other patience before it opens more channels.
+pub fn connector_that_waits(
+    agent: Option<&Path>,
+    keepalive: Option<(Duration, usize)>,
+    patience: Option<Duration>,
+) -> Box<dyn Connector> {
     macro_rules! made {
         ($kind:ty) => {{
             let mut made = <$kind>::new();
@@ -32,6 +41,9 @@ pub fn connector_with(agent: Option<&Path>, keepalive: Option<(Duration, usize)>
             }
             if let Some((interval, max)) = keepalive {
                 made = made.with_keepalive(interval, max);
+            }
+            if let Some(patience) = patience {
+                made = made.with_patience(patience);
             }
             Box::new(made)
         }};

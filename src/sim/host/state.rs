@@ -55,6 +55,9 @@ pub struct HostState {
     pub(super) boot_bus: String,
     /// The disk is gone whatever the drivers say.
     pub(super) boot_lost: bool,
+    /// The datastores are not mounted yet.
+    #[serde(skip)]
+    pub(super) stores_late: bool,
     pub(super) bootbanks: (String, String),
     pub(super) stores: Vec<Datastore>,
     pub(super) nics: Vec<Nic>,
@@ -233,9 +236,27 @@ impl HostState {
         }
     }
 
-    /// The boot disk is gone until the state is made anew.
-    pub fn set_boot_disk_lost(&mut self) {
-        self.boot_lost = true;
+    /// Whether the boot disk is gone whatever the drivers say: for good, or until it is seen later.
+    pub fn set_boot_disk_lost(&mut self, lost: bool) {
+        self.boot_lost = lost;
+    }
+
+    /// Whether the datastores are still to be mounted.
+    pub fn set_datastores_late(&mut self, late: bool) {
+        self.stores_late = late;
+    }
+
+    /// The volumes that are mounted.
+    pub(super) fn mounted(&self) -> impl Iterator<Item = &Datastore> {
+        self.stores.iter().filter(|store| !(self.stores_late && store.kind.starts_with("VMFS")))
+    }
+
+    /// The host becomes another one: the system and the firmware have UUIDs of their own.
+    pub fn become_another(&mut self) {
+        self.uuid = self.uuid.chars().rev().collect::<String>().replace('-', "");
+        let at = |from: usize, to: usize| self.uuid.get(from..to).unwrap_or_default().to_owned();
+        self.uuid = [at(0, 8), at(8, 12), at(12, 16), at(16, 20), at(20, 32)].join("-");
+        self.bios_uuid = self.bios_uuid.chars().rev().collect();
     }
 
     /// Attaches the boot disk to another controller: `ide`, `ahci` or `usb`. Counts from the next boot.
@@ -275,8 +296,7 @@ impl HostState {
         if !self.boot_disk_visible() {
             return Vec::new();
         }
-        self.stores
-            .iter()
+        self.mounted()
             .filter(|d| d.kind.starts_with("VMFS-"))
             .map(|d| (d.name.clone(), d.uuid.clone(), d.free))
             .collect()

@@ -305,11 +305,11 @@ pub(super) fn vmkfstools(state: &mut HostState, call: &Call<'_>) -> Answer {
     }
     let (one, two) = state.bootbank_uuids();
     let store = match path.trim_end_matches('/') {
-        "/bootbank" => state.stores.iter().find(|d| d.uuid == one),
-        "/altbootbank" => state.stores.iter().find(|d| d.uuid == two),
+        "/bootbank" => state.mounted().find(|d| d.uuid == one),
+        "/altbootbank" => state.mounted().find(|d| d.uuid == two),
         other => other
             .strip_prefix("/vmfs/volumes/")
-            .and_then(|n| state.stores.iter().find(|d| d.uuid == n || (!d.name.is_empty() && d.name == n))),
+            .and_then(|n| state.mounted().find(|d| d.uuid == n || (!d.name.is_empty() && d.name == n))),
     };
     let Some(d) = store else { return lost() };
     let block = if d.kind != "vfat" {
@@ -377,8 +377,7 @@ fn volume_rows(state: &HostState, call: &Call<'_>) -> Vec<(String, u64, u64, Str
         return Vec::new();
     }
     state
-        .stores
-        .iter()
+        .mounted()
         .map(|d| {
             let mount = format!("/vmfs/volumes/{}", if d.name.is_empty() { &d.uuid } else { &d.name });
             let used = (d.size - d.free) + tree_size(&call.root.join("vmfs/volumes").join(&d.uuid));

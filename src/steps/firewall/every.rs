@@ -96,6 +96,7 @@ fn ssh(want: &Firewall, seen: &Seen<'_>, allowed: &[IpNet], now: AllowedNow) -> 
 }
 
 /// Any other ruleset: in one command line, so that nobody is shut out in between; if it fails, all are let in again.
+/// The line is finished when the connection is lost too: a list with some of the addresses would look like somebody's own.
 fn limit(
     want: &Firewall,
     seen: &Seen<'_>,
@@ -116,7 +117,7 @@ fn limit(
         line.push_str(&format!(" && {{ {} || {listed}; }}", add(name, text).text()));
     }
     let open = set(name).words("-a true");
-    let line = format!("{line} || {{ {}; false; }}", open.text());
+    let line = format!("trap '' HUP PIPE; {line} || {{ {}; false; }}", open.text());
     Ok(Some(Change {
         summary: format!("addresses allowed by firewall ruleset {name}"),
         before: "all".into(),

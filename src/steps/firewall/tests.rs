@@ -248,7 +248,7 @@ fn every_open_ruleset_is_limited_in_one_line_each() {
             format!("detached: {{ {fw} allowedip add -r sshServer -i 192.0.2.200 || true; }}"),
             format!("rollback: {fw} set -r sshServer -a true"),
             format!(
-                "{fw} set -r WOL -a false && {{ {fw} allowedip add -r WOL -i 10.0.0.0/8 || {fw} allowedip list \
+                "trap '' HUP PIPE; {fw} set -r WOL -a false && {{ {fw} allowedip add -r WOL -i 10.0.0.0/8 || {fw} allowedip list \
                  --ruleset-id=WOL | grep -qwF -e 10.0.0.0/8; }} && {{ {fw} allowedip add -r WOL -i 2001:db8::5 || {fw} \
                  allowedip list --ruleset-id=WOL | grep -qwF -e 2001:db8::5; }} || {{ {fw} set -r WOL -a true; false; }}"
             ),

@@ -139,6 +139,8 @@ impl ssh2::KeyboardInteractivePrompt for Prompter {
 }
 
 impl Server for Peer {
+    const ASKS: bool = true;
+
     async fn none(&mut self, user: &str) -> Result<Answer, Gone> {
         let user = user.to_owned();
         self.attempt(move |session| match takes(session, &user) {

@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::transport::TransportError;
 use crate::transport::frame::{Decoder, Done, FrameError, Framer};
-use crate::transport::link::{Ask, Link, Message, NotOpened, PipeRead, PipeWrite, SHELL, open_within, protocol};
+use crate::transport::link::{
+    Ask, Link, Message, NotOpened, PipeRead, PipeWrite, SHELL, open_within, protocol, within,
+};
 
 /// How long a channel that is given up may take to end before it is left to itself.
 const LINGER: Duration = Duration::from_millis(600);
@@ -28,6 +30,16 @@ pub(super) enum Event {
     Ended(String),
     /// What came cannot be understood.
     Garbled(FrameError),
+    /// The server starts no command; nothing has run.
+    NoCommand,
+}
+
+/// Why a shell did not say a first word.
+#[derive(Debug)]
+pub(super) enum NoWord {
+    /// The server starts no command; nothing has run.
+    NoCommand,
+    Failed(TransportError),
 }
 
 /// A far shell.
@@ -37,6 +49,8 @@ pub(super) struct ShellChannel {
     events: mpsc::UnboundedReceiver<Event>,
     framer: Framer,
     sent: Arc<AtomicU64>,
+    /// It has said its first word.
+    greeted: bool,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
 }
@@ -52,11 +66,13 @@ impl Drop for ShellChannel {
 }
 
 impl ShellChannel {
-    /// Opens a channel with a shell behind it, without waiting for the shell's first word.
-    pub(super) async fn open(link: &dyn Link, limit: Duration) -> Result<Self, NotOpened> {
-        let pipe = open_within(link, SHELL, limit).await?;
+    /// Opens a channel with a shell behind it, without waiting for the shell's first word, nor for the server's
+    /// consent to start one unless `consent` is set.
+    pub(super) async fn open(link: &dyn Link, consent: bool, limit: Duration) -> Result<Self, NotOpened> {
+        let pipe =
+            if consent { open_within(link, SHELL, limit).await? } else { within(link, link.shell(), limit).await? };
         let framer = Framer::new();
-        let decoder = framer.decoder().map_err(|error| NotOpened::Failed(protocol(link, error.to_string())))?;
+        let decoder = framer.decoder();
         let (read, write) = (pipe.read, pipe.write);
         let sent = Arc::new(AtomicU64::new(0));
         let (input, waiting) = mpsc::unbounded_channel();
@@ -68,28 +84,39 @@ impl ShellChannel {
             drop(over);
         });
         let writer = tokio::spawn(writing(Arc::clone(&write), waiting, stop));
-        let mut shell = Self { write, input, events, framer, sent, reader, writer };
+        let mut shell = Self { write, input, events, framer, sent, greeted: false, reader, writer };
         // Command 0 swallows whatever a login prints before the shell is there.
         shell.send(":", None).map_err(|error| NotOpened::Failed(protocol(link, error.to_string())))?;
         Ok(shell)
     }
 
-    /// Waits for the shell's first word: is there one at all?
-    pub(super) async fn ready(&mut self, link: &dyn Link, limit: Duration) -> Result<(), TransportError> {
-        match timeout(limit, self.events.recv()).await {
-            Ok(Some(Event::Done(..))) => Ok(()),
-            Ok(Some(Event::Garbled(error))) => Err(protocol(link, error.to_string())),
-            Ok(Some(Event::Ended(how))) if link.is_closed() => Err(TransportError::Lost {
+    /// Waits for the shell's first word, if it has not said it yet: is there one at all? Gives the time when it came.
+    pub(super) async fn ready(&mut self, link: &dyn Link, limit: Duration) -> Result<Instant, NoWord> {
+        if self.greeted {
+            return Ok(Instant::now());
+        }
+        let error = match timeout(limit, self.events.recv()).await {
+            Ok(Some(Event::Done(_, at))) => {
+                self.greeted = true;
+                return Ok(at);
+            }
+            Ok(Some(Event::NoCommand)) => {
+                self.write.close().await;
+                return Err(NoWord::NoCommand);
+            }
+            Ok(Some(Event::Garbled(error))) => protocol(link, error.to_string()),
+            Ok(Some(Event::Ended(how))) if link.is_closed() => TransportError::Lost {
                 host: link.host().to_owned(),
                 during: format!(
                     "right after the login: {} ({how}). An account that may log in but not run a shell looks like this",
                     link.reason()
                 ),
-            }),
-            Ok(Some(Event::Ended(how))) => Err(protocol(link, format!("{SHELL} did not stay: {how}"))),
-            Ok(None) => Err(protocol(link, format!("{SHELL} did not stay"))),
-            Err(_) => Err(protocol(link, format!("{SHELL} said nothing within {} s", limit.as_secs_f32()))),
-        }
+            },
+            Ok(Some(Event::Ended(how))) => protocol(link, format!("{SHELL} did not stay: {how}")),
+            Ok(None) => protocol(link, format!("{SHELL} did not stay")),
+            Err(_) => protocol(link, format!("{SHELL} said nothing within {} s", limit.as_secs_f32())),
+        };
+        Err(NoWord::Failed(error))
     }
 
     /// Queues a command and gives its number.
@@ -125,10 +152,14 @@ impl ShellChannel {
 
     /// Whether it can still be used (asked between batches).
     pub(super) fn alive(&mut self) -> bool {
+        // Why a shell did not even begin is for the next batch to say.
+        if !self.greeted {
+            return true;
+        }
         loop {
             match self.events.try_recv() {
                 Ok(Event::Done(..)) => {}
-                Ok(Event::Ended(_) | Event::Garbled(_)) => return false,
+                Ok(Event::Ended(_) | Event::Garbled(_) | Event::NoCommand) => return false,
                 Err(mpsc::error::TryRecvError::Empty) => return !self.writer.is_finished(),
                 Err(mpsc::error::TryRecvError::Disconnected) => return false,
             }
@@ -209,9 +240,13 @@ async fn reading(
                 how = Some(format!("it was killed by signal {name}"));
                 continue;
             }
+            Some(Message::NoCommand) => {
+                let _ = report.send(Event::NoCommand);
+                return;
+            }
             Some(Message::Close) | None => break,
         };
-        if let Err(error) = pushed {
+        if let Err(error) = pushed.and_then(|()| decoder.check(sent.load(Ordering::SeqCst))) {
             let _ = report.send(Event::Garbled(error));
             return;
         }

@@ -1,24 +1,29 @@
-//! A session: commands spread over a few far shells of one connection, files sent over a channel of their own.
+//! A session: commands on one far shell, over a few shells of the same connection where they are slow, files sent over
+//! a channel of their own.
 
 mod channel;
 mod upload;
+mod work;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::channel::{Event, ShellChannel};
+use self::channel::ShellChannel;
+use self::work::{Answer, Outcome, Pace, Usual, Work};
 use super::frame::NOT_BEGUN;
 use super::link::{Dial, Link, NotOpened};
 use super::{Chained, Cost, Payload, Reply, Request, Shell, Target, TransportError};
 
 /// How long a server may take to see that a channel has ended before it grants another.
 const REOPEN: Duration = Duration::from_secs(2);
+
+/// Waiting for less than so many turns is no reason to open another channel.
+const TURNS: u32 = 4;
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -34,13 +39,23 @@ pub(super) struct Session {
     idle: Vec<ShellChannel>,
     /// How many channels the target's settings and the server allow, as far as is known.
     limit: usize,
+    /// The server starts a shell but no command.
+    shell_only: bool,
+    /// How long commands may take together before they are spread over more channels; at least a few turns.
+    patience: Duration,
+    /// What commands take on this host, as seen so far.
+    usual: Usual,
     timeout: Duration,
     cost: Cost,
 }
 
 impl Session {
-    /// Opens the first shell and waits for its first word.
-    pub(super) async fn start(dial: Arc<dyn Dial>, target: &Target) -> Result<Self, TransportError> {
+    /// Opens the channel of the first shell. The shell's first word comes with the answers to the first batch.
+    pub(super) async fn start(
+        dial: Arc<dyn Dial>,
+        target: &Target,
+        patience: Duration,
+    ) -> Result<Self, TransportError> {
         let mut session = Self {
             link: dial.dial(target).await?,
             dial,
@@ -48,11 +63,15 @@ impl Session {
             held_up: false,
             idle: Vec::new(),
             limit: target.channels.max(1),
+            shell_only: false,
+            patience,
+            usual: Usual::default(),
             timeout: target.connect_timeout,
             cost: Cost::default(),
         };
-        let mut shell = session.first_shell().await?;
-        shell.ready(session.link.as_ref(), session.timeout).await?;
+        let asked = Instant::now();
+        let shell = session.first_shell().await?;
+        session.patience = patience.max(TURNS * asked.elapsed());
         session.idle.push(shell);
         Ok(session)
     }
@@ -65,7 +84,7 @@ impl Session {
         }
         let deadline = Instant::now() + REOPEN;
         loop {
-            match ShellChannel::open(self.link.as_ref(), self.timeout).await {
+            match ShellChannel::open(self.link.as_ref(), self.shell_only, self.timeout).await {
                 Ok(shell) => return Ok(shell),
                 Err(NotOpened::Failed(error)) => return Err(error),
                 Err(NotOpened::Refused(reason)) => self.make_room(deadline, &reason).await?,
@@ -121,8 +140,7 @@ impl Session {
         match (complete, failure) {
             // A channel that could not be had does no harm when the others did all the work.
             (Some(replies), _) => Ok(replies),
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(self.unanswered()),
+            (None, failure) => Err(failure.unwrap_or_else(|| self.unanswered())),
         }
     }
 
@@ -131,73 +149,94 @@ impl Session {
         TransportError::Protocol { host: self.link.host().to_owned(), detail }
     }
 
-    /// The replies that came, by request, and why some did not. With `in_turn`: over one channel, as a chain.
+    /// Runs requests, `in_turn` as a chain on one channel.
     async fn work(
         &mut self,
         requests: &[Request],
         in_turn: bool,
         done: &mut (dyn FnMut(usize) + Send),
-    ) -> Result<(Vec<Option<Reply>>, Option<TransportError>), TransportError> {
+    ) -> Result<Worked, TransportError> {
         let host = self.link.host().to_owned();
         if let Some(bad) = requests.iter().find(|request| request.script.contains('\0')) {
             let detail = format!("{} holds a NUL byte, which no shell takes", bad.shown());
             return Err(TransportError::Protocol { host, detail });
         }
+        if let Some(worked) = self.once(requests, in_turn, done).await? {
+            return Ok(worked);
+        }
+        // None of it has run: the channel that it was sent to never had a process.
+        self.shell_only = true;
+        let detail = "it refuses both a command and a shell".to_owned();
+        self.once(requests, in_turn, done).await?.ok_or(TransportError::Protocol { host, detail })
+    }
+
+    /// Runs requests; `None` when nothing has run since the server starts no command.
+    async fn once(
+        &mut self,
+        requests: &[Request],
+        in_turn: bool,
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Option<Worked>, TransportError> {
+        let host = self.link.host().to_owned();
         let first = self.first_shell().await?;
-        let wanted = if in_turn { 1 } else { Target::channels_for(self.limit, requests.len()) };
-        let work = Arc::new(Work {
-            host: host.clone(),
-            link: Arc::clone(&self.link),
-            requests: requests.to_vec(),
-            queue: Mutex::new((0..requests.len()).collect()),
-            workers: wanted,
-            in_turn,
-        });
+        let slow = !in_turn && self.usual.exceeds(requests.len(), self.patience);
+        let most = if in_turn { 1 } else { Target::channels_for(self.limit, requests.len()) };
+        let workers = if slow { most } else { 1 };
+        let work = Arc::new(Work::new(Arc::clone(&self.link), requests.to_vec(), workers, in_turn, self.timeout));
         // Whoever drops this future half-way leaves commands behind that may hold their channels.
         let held_up_before = std::mem::replace(&mut self.held_up, true);
         let (results, mut replies) = mpsc::unbounded_channel();
         let mut workers: JoinSet<Outcome> = JoinSet::new();
-        let share = work.first_share();
-        {
-            let (work, results) = (Arc::clone(&work), results.clone());
-            workers.spawn(async move { work.through(first, share, results).await });
-        }
-        for _ in 1..wanted {
-            let shell = self.idle.pop();
-            let (work, results, limit) = (Arc::clone(&work), results.clone(), self.timeout);
-            workers.spawn(async move {
-                let shell = match shell {
-                    Some(shell) => shell,
-                    None => match ShellChannel::open(work.link.as_ref(), limit).await {
-                        Ok(shell) => shell,
-                        Err(NotOpened::Refused(_)) => return Outcome::Refused,
-                        Err(NotOpened::Failed(error)) => return Outcome::Broken(error),
-                    },
-                };
-                work.through(shell, share, results).await
-            });
-        }
-        drop(results);
-
+        workers.spawn(Arc::clone(&work).through(Some(first), results.clone()));
+        let (mut channels, mut more) = (1, if slow { most - 1 } else { 0 });
         let mut all: Vec<Option<Reply>> = vec![None; requests.len()];
-        while let Some((index, reply)) = replies.recv().await {
-            if reply.code != NOT_BEGUN {
-                done(index);
-            }
-            all[index] = Some(reply);
-        }
+        let mut pace = Pace::new(requests.len(), self.patience);
         let mut failure: Option<TransportError> = None;
         let mut refused = 0;
         let mut held_up = held_up_before;
-        while let Some(outcome) = workers.join_next().await {
+        loop {
+            channels += more;
+            for _ in 0..std::mem::take(&mut more) {
+                workers.spawn(Arc::clone(&work).through(self.idle.pop(), results.clone()));
+            }
+            let outcome = tokio::select! {
+                biased;
+                Some(answer) = replies.recv() => {
+                    pace.answered();
+                    self.usual.note(&answer);
+                    let Answer { index, reply, .. } = answer;
+                    if reply.code != NOT_BEGUN {
+                        done(index);
+                    }
+                    all[index] = Some(reply);
+                    continue;
+                }
+                outcome = workers.join_next() => outcome,
+                () = sleep_until(pace.look), if channels == 1 && most > 1 => {
+                    if pace.is_slow(work.begun()) {
+                        more = work.waiting().min(most - 1);
+                    }
+                    continue;
+                }
+            };
             match outcome {
-                Ok(Outcome::Idle(shell)) => self.idle.push(*shell),
-                Ok(Outcome::Refused) => refused += 1,
-                Ok(Outcome::Broken(error)) => {
+                None => break,
+                Some(Ok(Outcome::Idle(shell))) => self.idle.push(*shell),
+                Some(Ok(Outcome::Left)) => {}
+                Some(Ok(Outcome::Refused)) => refused += 1,
+                Some(Ok(Outcome::NoCommand)) if channels == 1 && pace.nothing() => {
+                    self.held_up = held_up;
+                    return Ok(None);
+                }
+                Some(Ok(Outcome::NoCommand)) => {
+                    let detail = "the server starts no further shell".to_owned();
+                    failure = Some(worse(failure, TransportError::Protocol { host: host.clone(), detail }));
+                }
+                Some(Ok(Outcome::Broken(error))) => {
                     held_up |= matches!(error, TransportError::TimedOut { .. } | TransportError::Protocol { .. });
                     failure = Some(worse(failure, error));
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let detail = format!("a task ended early: {error}");
                     failure = Some(worse(failure, TransportError::Protocol { host: host.clone(), detail }));
                 }
@@ -205,11 +244,14 @@ impl Session {
         }
         self.held_up = held_up;
         if refused > 0 {
-            self.limit = (wanted - refused).max(1);
+            self.limit = (channels - refused).max(1);
         }
-        Ok((all, failure))
+        Ok(Some((all, failure)))
     }
 }
+
+/// The replies that came, by request, and what kept the others away.
+type Worked = (Vec<Option<Reply>>, Option<TransportError>);
 
 #[async_trait]
 impl Shell for Session {
@@ -227,14 +269,14 @@ impl Shell for Session {
     }
 
     async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+        let mut chained = Chained::default();
         if requests.is_empty() {
-            return Chained::default();
+            return chained;
         }
         self.cost.round_trips += 1;
-        let mut chained = Chained::default();
         let (all, failure) = match self.work(requests, true, done).await {
-            Ok(went) => went,
-            Err(error) => return Chained { broken: Some(error), ..chained },
+            Ok(worked) => worked,
+            Err(error) => (vec![None], Some(error)),
         };
         for reply in all {
             match reply {
@@ -294,110 +336,5 @@ fn worse(first: Option<TransportError>, second: TransportError) -> TransportErro
         Some(first @ TransportError::TimedOut { .. }) => first,
         Some(first) if !matches!(second, TransportError::TimedOut { .. }) => first,
         _ => second,
-    }
-}
-
-/// What became of one worker.
-enum Outcome {
-    Idle(Box<ShellChannel>),
-    Refused,
-    Broken(TransportError),
-}
-
-/// One batch, shared by the workers of its channels.
-struct Work {
-    host: String,
-    link: Arc<dyn Link>,
-    requests: Vec<Request>,
-    queue: Mutex<VecDeque<usize>>,
-    workers: usize,
-    /// One after the other, each only if the one before was quiet.
-    in_turn: bool,
-}
-
-impl Work {
-    /// What each channel gets in one go: all of it where there is one channel, else three quarters, evenly. The
-    /// rest goes to whoever is ready first, so that a slow command does not hold up those behind it.
-    fn first_share(&self) -> usize {
-        if self.workers <= 1 { self.requests.len() } else { (self.requests.len() * 3).div_ceil(4 * self.workers) }
-    }
-
-    fn take(&self, share: usize) -> Vec<usize> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = share.min(queue.len());
-        queue.drain(..share).collect()
-    }
-
-    fn next_share(&self) -> usize {
-        let left = self.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
-        left.div_ceil(2 * self.workers)
-    }
-
-    async fn through(
-        &self,
-        mut shell: ShellChannel,
-        first_share: usize,
-        results: mpsc::UnboundedSender<(usize, Reply)>,
-    ) -> Outcome {
-        let mut flying: VecDeque<(usize, Instant)> = VecDeque::new();
-        let mut last_end = Instant::now();
-        let mut share = first_share;
-        loop {
-            for index in self.take(share) {
-                let request = &self.requests[index];
-                let queued = if self.in_turn {
-                    shell.send_in_turn(&request.script, index == 0)
-                } else {
-                    shell.send(&request.script, request.stdin.as_deref())
-                };
-                if let Err(error) = queued {
-                    return Outcome::Broken(TransportError::Protocol {
-                        host: self.host.clone(),
-                        detail: format!("{}: {error}", request.shown()),
-                    });
-                }
-                flying.push_back((index, Instant::now()));
-            }
-            let Some(&(index, sent)) = flying.front() else { return Outcome::Idle(Box::new(shell)) };
-            let request = &self.requests[index];
-            let start = sent.max(last_end);
-            match timeout_at(start + request.timeout, shell.next()).await {
-                Ok(Event::Done(done, at)) => {
-                    flying.pop_front();
-                    let seconds = at.saturating_duration_since(start).as_secs_f64();
-                    last_end = at;
-                    let reply = Reply { stdout: done.stdout, stderr: done.stderr, code: done.code, seconds };
-                    let _ = results.send((index, reply));
-                    // The next ones are sent before the last has ended: the shell never waits for the network.
-                    share = if flying.len() <= 1 { self.next_share() } else { 0 };
-                }
-                Ok(Event::Ended(how)) => {
-                    let how = if self.link.is_closed() {
-                        format!("{} ({how})", self.link.reason())
-                    } else {
-                        format!("the shell on the host is gone, {how}")
-                    };
-                    return Outcome::Broken(TransportError::Lost {
-                        host: self.host.clone(),
-                        during: format!("while `{}` was running: {how}", request.shown()),
-                    });
-                }
-                Ok(Event::Garbled(error)) => {
-                    shell.abandon().await;
-                    return Outcome::Broken(TransportError::Protocol {
-                        host: self.host.clone(),
-                        detail: format!("`{}`: {error}", request.shown()),
-                    });
-                }
-                Err(_) => {
-                    shell.abandon().await;
-                    return Outcome::Broken(TransportError::TimedOut {
-                        host: self.host.clone(),
-                        command: request.shown(),
-                        seconds: request.timeout.as_secs(),
-                    });
-                }
-            }
-        }
     }
 }

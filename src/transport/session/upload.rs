@@ -333,6 +333,7 @@ impl Far {
             Some(Message::Stderr(data)) => keep(&mut self.stderr, &data),
             Some(Message::Code(code)) => self.code = Some(code),
             Some(Message::Signal(name)) => self.signal = Some(name),
+            Some(Message::NoCommand) => {}
             Some(Message::Close) | None => return false,
         }
         true

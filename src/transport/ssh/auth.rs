@@ -30,6 +30,8 @@ fn answer(result: Result<AuthResult, russh::Error>) -> Result<Answer, Gone> {
 }
 
 impl Server for Peer {
+    const ASKS: bool = false;
+
     async fn none(&mut self, user: &str) -> Result<Answer, Gone> {
         answer(self.handle.authenticate_none(user).await)
     }
@@ -40,15 +42,22 @@ impl Server for Peer {
 
     async fn interactive(&mut self, user: &str, mut prompts: Prompts) -> Result<Answer, Gone> {
         let mut step = self.handle.authenticate_keyboard_interactive_start(user, None::<String>).await;
+        let mut asked_before = false;
         loop {
             let asked = match step {
                 Ok(KeyboardInteractiveAuthResponse::Success) => return Ok(Answer::Accepted),
                 Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
-                    return answer(Ok(AuthResult::Failure { remaining_methods, partial_success }));
+                    return match answer(Ok(AuthResult::Failure { remaining_methods, partial_success })) {
+                        Ok(Answer::Refused { takes: Some(takes), partial: false }) if !asked_before => {
+                            Ok(Answer::NotTaken { takes })
+                        }
+                        judged => judged,
+                    };
                 }
                 Ok(KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. }) => prompts,
                 Err(_) => return Err(Gone::HungUp),
             };
+            asked_before = true;
             let asked: Vec<Prompt> =
                 asked.into_iter().map(|asked| Prompt { prompt: asked.prompt, echo: asked.echo }).collect();
             match prompts.answers(&asked) {

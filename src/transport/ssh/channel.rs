@@ -9,17 +9,34 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use super::connection::Connection;
 use crate::transport::link::{Ask, Message, NotOpened, Pipe, PipeRead, PipeWrite, SHELL, protocol};
 
-/// See [`Link::open`](crate::transport::link::Link::open).
-pub(super) async fn open(connection: &Connection, command: &str) -> Result<Pipe, NotOpened> {
-    let lost = |what: &str| NotOpened::lost(connection, what);
-    let mut channel = match connection.handle.channel_open_session().await {
+/// A channel on which the server has been asked to run `command`, and has not answered yet.
+async fn ask(connection: &Connection, command: &str) -> Result<Channel<Msg>, NotOpened> {
+    let lost = |error: russh::Error| NotOpened::lost(connection, &error.to_string());
+    let channel = match connection.handle.channel_open_session().await {
         Ok(channel) => channel,
         Err(russh::Error::ChannelOpenFailure(failure)) => {
             return Err(NotOpened::Refused(failure.description().to_owned()));
         }
-        Err(error) => return Err(lost(&error.to_string())),
+        Err(error) => return Err(lost(error)),
     };
-    channel.exec(true, command).await.map_err(|error| lost(&error.to_string()))?;
+    channel.exec(true, command).await.map_err(lost)?;
+    Ok(channel)
+}
+
+/// See [`Link::shell`](crate::transport::link::Link::shell).
+pub(super) async fn shell(connection: &Connection) -> Result<Pipe, NotOpened> {
+    Ok(halves(ask(connection, SHELL).await?))
+}
+
+fn halves(channel: Channel<Msg>) -> Pipe {
+    let (read, write) = channel.split();
+    Pipe { read: Box::new(read), write: Arc::new(write) }
+}
+
+/// See [`Link::open`](crate::transport::link::Link::open).
+pub(super) async fn open(connection: &Connection, command: &str) -> Result<Pipe, NotOpened> {
+    let lost = |what: &str| NotOpened::lost(connection, what);
+    let mut channel = ask(connection, command).await?;
     if !granted(&mut channel).await.ok_or_else(|| lost("the server closed it"))? {
         channel.request_shell(true).await.map_err(|error| lost(&error.to_string()))?;
         if !granted(&mut channel).await.ok_or_else(|| lost("the server closed it"))? {
@@ -32,8 +49,7 @@ pub(super) async fn open(connection: &Connection, command: &str) -> Result<Pipe,
             channel.data_bytes(line.into_bytes()).await.map_err(|error| lost(&error.to_string()))?;
         }
     }
-    let (read, write) = channel.split();
-    Ok(Pipe { read: Box::new(read), write: Arc::new(write) })
+    Ok(halves(channel))
 }
 
 /// The answer to a request; `None` when the channel ended instead.
@@ -57,6 +73,7 @@ impl PipeRead for ChannelReadHalf {
                 ChannelMsg::ExtendedData { data, ext: 1 } => Message::Stderr(data.into()),
                 ChannelMsg::ExitStatus { exit_status } => Message::Code(exit_status),
                 ChannelMsg::ExitSignal { signal_name, .. } => Message::Signal(format!("{signal_name:?}")),
+                ChannelMsg::Failure => Message::NoCommand,
                 ChannelMsg::Close => Message::Close,
                 _ => continue,
             });

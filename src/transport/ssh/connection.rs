@@ -83,6 +83,10 @@ impl Link for Connection {
         channel::open(self, command).await
     }
 
+    async fn shell(&self) -> Result<Pipe, NotOpened> {
+        channel::shell(self).await
+    }
+
     async fn bye(&self) {
         chain::bye(self).await;
     }

@@ -37,6 +37,13 @@ impl RusshConnector {
         self.settings.keepalive_max = max;
         self
     }
+
+    /// How long the commands of a batch may take together, as far as can be told, before they are spread over more
+    /// channels than one (400 ms unless set).
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
 }
 
 #[async_trait]

@@ -58,8 +58,7 @@ fn filesystems(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     let filled = |uuid: &str| super::super::tools::tree_size(&volumes.join(uuid));
     Reply::Table(
         state
-            .stores
-            .iter()
+            .mounted()
             .map(|d| {
                 Rec::new("FileSystemVolume")
                     .with("Mount Point", format!("/vmfs/volumes/{}", d.uuid))
@@ -81,8 +80,7 @@ fn extents(ctx: &mut Ctx<'_, '_>, _: &Args) -> Reply {
     }
     Reply::Table(
         state
-            .stores
-            .iter()
+            .mounted()
             .filter(|d| d.kind.starts_with("VMFS"))
             .map(|d| {
                 Rec::new("VmfsExtent")

@@ -234,6 +234,7 @@ impl HostState {
         let admin = |id: &str| Permission { principal: id.into(), group: false, role: "Admin".into() };
         let account = |id: &str, text: &str, shell| Account { id: id.into(), description: text.into(), shell };
         let mut state = HostState {
+            stores_late: false,
             release,
             full: build.full.into(),
             build: build.build,
