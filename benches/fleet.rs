@@ -1,5 +1,5 @@
 //! A run over SSH beside its floors and its peers, side by side in one run: `cargo bench --bench fleet`, or of it only
-//! some parts: `cargo bench --bench fleet -- login converged resources upload hosts=1000`. Nothing is asserted; ratios
+//! some parts: `cargo bench --bench fleet -- login converged resources upload hosts=1000 rounds=5`. Nothing is asserted; ratios
 //! are what to compare. `docs/performance.md` has the method.
 //!
 //! Needs OpenSSH's sshd, and Python with the package index for the peers; without those their lines are left out.
@@ -62,11 +62,16 @@ fn main() -> Outcome<()> {
         return clients::be_floor(inventory, trips.parse()?);
     }
     let mut many = 100;
+    let mut rounds = 5;
     let mut wanted: Vec<&str> = Vec::new();
     for word in &arguments {
+        if let Some(count) = word.strip_prefix("rounds=") {
+            rounds = count.parse()?;
+            continue;
+        }
         let part = word.split('=').next().unwrap_or_default();
         if !PARTS.contains(&part) {
-            return Err(format!("{word} is no part; there are {}, and hosts=N", PARTS.join(", ")).into());
+            return Err(format!("{word} is no part; there are {}, hosts=N and rounds=N", PARTS.join(", ")).into());
         }
         if let Some(count) = word.strip_prefix("hosts=") {
             many = count.parse()?;
@@ -104,20 +109,20 @@ fn main() -> Outcome<()> {
     if wants("login") || wants("converged") || wants("resources") || wants("upload") {
         let front = Front::start(if wants("resources") { FRONT } else { 1 });
         if wants("login") {
-            parts::login(&front)?;
+            parts::login(&front, rounds)?;
         }
         if wants("converged") {
-            parts::converged(&front, peers.as_ref())?;
+            parts::converged(&front, peers.as_ref(), rounds)?;
         }
         if wants("resources") {
-            parts::resources(&front, peers.as_ref(), &[1, FRONT])?;
+            parts::resources(&front, peers.as_ref(), &[1, FRONT], rounds)?;
         }
         if wants("upload") {
-            parts::upload(&front)?;
+            parts::upload(&front, rounds)?;
         }
     }
     if wants("hosts") {
-        parts::many(many)?;
+        parts::many(many, rounds)?;
     }
     println!("\nload {}", load());
     Ok(())

@@ -17,19 +17,17 @@ use super::sixty::sixty_steps;
 use super::support::{Outcome, median, timed};
 use super::transport_support::user;
 
-/// Rounds of our own tool and the floors; a first one only warms up.
-const ROUNDS: usize = 5;
-/// Rounds of the peers, which take seconds.
+/// The most rounds of the peers, which take seconds.
 const PEER_ROUNDS: usize = 2;
 /// Bytes of the upload.
 const UPLOAD: usize = 300 << 20;
 
 type Costs = Vec<(Client, Vec<Cost>)>;
 
-/// All clients in turns, so that what else the machine does falls on all alike.
-fn rounds(clients: &[Client], mut once: impl FnMut(Client) -> Outcome<Cost>) -> Outcome<Costs> {
+/// All clients in turns, so that what else the machine does falls on all alike; a first round only warms up.
+fn rounds(most: usize, clients: &[Client], mut once: impl FnMut(Client) -> Outcome<Cost>) -> Outcome<Costs> {
     let mut costs: Costs = clients.iter().map(|client| (*client, Vec::new())).collect();
-    for round in 0..=ROUNDS {
+    for round in 0..=most {
         for (client, all) in &mut costs {
             if client.is_peer() && round > PEER_ROUNDS {
                 continue;
@@ -113,19 +111,19 @@ fn reads(book: &str) -> Outcome<(Vec<String>, String)> {
 }
 
 /// Connect, log in, one command.
-pub fn login(front: &Front) -> Outcome<()> {
+pub fn login(front: &Front, most: usize) -> Outcome<()> {
     let one = "steps:\n  - setting: {key: UserVars.SuppressShellWarning, value: 0}\n";
     let work = Work::new(one, &[], "true".to_owned(), 1)?;
     for delay in [0, 20] {
         let field = front.field(1, Duration::from_millis(delay))?;
-        let costs = rounds(&clients(None), |client| run(client, &field, &work, None))?;
+        let costs = rounds(most, &clients(None), |client| run(client, &field, &work, None))?;
         print(&format!("login and one command, round trip {delay} ms"), &costs);
     }
     Ok(())
 }
 
 /// Runs that find nothing to do.
-pub fn converged(front: &Front, peers: Option<&Peers>) -> Outcome<()> {
+pub fn converged(front: &Front, peers: Option<&Peers>, most: usize) -> Outcome<()> {
     let sixty = sixty_steps();
     // A name and `steps:` come before them.
     let twenty: String = sixty.lines().take(22).map(|line| format!("{line}\n")).collect();
@@ -134,7 +132,7 @@ pub fn converged(front: &Front, peers: Option<&Peers>) -> Outcome<()> {
         let work = Work::new(&book, &lines, once, 3)?;
         for delay in [0, 20, 100] {
             let field = front.field(1, Duration::from_millis(delay))?;
-            let costs = rounds(&clients(peers), |client| run(client, &field, &work, peers))?;
+            let costs = rounds(most, &clients(peers), |client| run(client, &field, &work, peers))?;
             print(&format!("{steps} steps that match, round trip {delay} ms"), &costs);
         }
     }
@@ -168,7 +166,7 @@ const TEN: [Resource; 10] = [
     option!("UserVars.DcuiTimeOut", "/UserVars/DcuiTimeOut", "300", "600"),
     option!("Mem.ShareForceSalting", "/Mem/ShareForceSalting", "1", "2"),
     Resource {
-        step: "module: {name: vmkusb, enabled: VALUE}",
+        step: "module: {name: vmkusb, enabled: VALUE, i_know_this_may_lose_the_boot_disk: true}",
         read: "esxcli system module list | grep -q '^vmkusb .* VALUE *$'",
         set: "esxcli system module set --module=vmkusb --enabled=VALUE",
         values: ["false", "true"],
@@ -207,14 +205,14 @@ fn ten(which: usize) -> Outcome<Work> {
 }
 
 /// Ten resources: all of them to change, and again with nothing to do.
-pub fn resources(front: &Front, peers: Option<&Peers>, hosts: &[usize]) -> Outcome<()> {
+pub fn resources(front: &Front, peers: Option<&Peers>, hosts: &[usize], most: usize) -> Outcome<()> {
     let works = [ten(0)?, ten(1)?];
     for hosts in hosts {
         for delay in [0, 100] {
             let field = front.field(*hosts, Duration::from_millis(delay))?;
             let mut turn = 0;
             let mut again: Costs = Vec::new();
-            let changing = rounds(&clients(peers), |client| {
+            let changing = rounds(most, &clients(peers), |client| {
                 // The floor does not change anything; for all others a run undoes the one before.
                 if client != Client::Floor {
                     turn += 1;
@@ -236,7 +234,7 @@ pub fn resources(front: &Front, peers: Option<&Peers>, hosts: &[usize]) -> Outco
 }
 
 /// Many simulated hosts: what esxprep costs beside the logins alone.
-pub fn many(hosts: usize) -> Outcome<()> {
+pub fn many(hosts: usize, most: usize) -> Outcome<()> {
     let started = Instant::now();
     let many = Many::start(hosts)?;
     println!("\n{hosts} simulated hosts started in {:.0} s", started.elapsed().as_secs_f64());
@@ -261,7 +259,7 @@ pub fn many(hosts: usize) -> Outcome<()> {
         let inventory = many.inventory(count);
         let (mut floors, mut ours) = (Vec::new(), Vec::new());
         // Long ones are rare enough to be steady.
-        let pairs = if count > 100 { 1 } else { ROUNDS };
+        let pairs = if count > 100 { 1 } else { most };
         for round in 0..=pairs {
             let pair = (floor(&inventory, 0)?, esxprep(many.dir(), &inventory, &work.path("book.yml"))?);
             if round > 0 || pairs == 1 {
@@ -296,7 +294,7 @@ pub fn many(hosts: usize) -> Outcome<()> {
 }
 
 /// One big file.
-pub fn upload(front: &Front) -> Outcome<()> {
+pub fn upload(front: &Front, most: usize) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let big = dir.path().join("big.bin");
     let data: Vec<u8> = (0..UPLOAD as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
@@ -323,7 +321,7 @@ pub fn upload(front: &Front) -> Outcome<()> {
         "esxprep apply, `file` step, simulated host",
     ];
     let mut took: [Vec<f64>; 5] = Default::default();
-    for round in 0..=ROUNDS {
+    for round in 0..=most {
         let there = there.to_string_lossy().into_owned();
         let by_cat = cat(&machine, &there)?;
         let mut scp = ssh_program("scp", &machine, machine.ports[0]);
