@@ -11,7 +11,7 @@ use esxprep::inventory::Inventory;
 use esxprep::transport::{Connector, Request, RusshConnector};
 use tempfile::TempDir;
 
-use super::hosts::Field;
+use super::hosts::{Door, Field};
 use super::support::{Outcome, Watched, ticks_of_children, watched};
 use super::transport_support::user;
 use super::turns::Seen;
@@ -137,7 +137,7 @@ pub fn run(client: Client, field: &Field, work: &Work, peers: Option<&Peers>) ->
         (Client::Esxprep, _) => esxprep(field.dir.path(), &field.path("hosts.yml"), &work.path("book.yml"))?,
         (Client::Pyinfra, Some(peers)) => {
             let mut command = peer(peers, "pyinfra", field);
-            command.args(["-y", "--parallel", &field.ports.len().to_string()]);
+            command.args(["-y", "--parallel", &field.doors.len().to_string()]);
             checked(command.arg(field.path("hosts.py")).arg(work.path("deploy.py")), field)?
         }
         (Client::Ansible, Some(peers)) => {
@@ -202,25 +202,25 @@ pub fn esxprep(home: &Path, inventory: &Path, playbook: &Path) -> Outcome<Cost> 
 }
 
 /// The `ssh` program without anything that a user's configuration could add.
-pub fn ssh_program(program: &str, field: &Field, port: u16) -> Command {
+pub fn ssh_program(program: &str, field: &Field, door: &Door) -> Command {
     let mut command = Command::new(program);
-    command.args(["-F", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", "-i"]).arg(&field.key);
+    command.args(["-F", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", "-i"]).arg(&door.key);
     command.arg("-o").arg(format!("UserKnownHostsFile={}", field.path("known_hosts").display()));
-    command.arg(if program == "scp" { "-P" } else { "-p" }).arg(port.to_string());
+    command.arg(if program == "scp" { "-P" } else { "-p" }).arg(door.port.to_string());
     command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
 /// One `ssh` a host, all at the same time, with the line as its argument.
 fn ssh(field: &Field, line: &str) -> Outcome<Cost> {
-    if let [port] = field.ports[..] {
-        let mut command = ssh_program("ssh", field, port);
+    if let [door] = &field.doors[..] {
+        let mut command = ssh_program("ssh", field, door);
         return checked(command.arg(format!("{}@127.0.0.1", user())).arg(line), field);
     }
     let (before, started) = (ticks_of_children(), Instant::now());
     let mut children = Vec::new();
-    for port in &field.ports {
-        let mut command = ssh_program("ssh", field, *port);
+    for door in &field.doors {
+        let mut command = ssh_program("ssh", field, door);
         children.push(command.arg(format!("{}@127.0.0.1", user())).arg(line).spawn()?);
     }
     for mut child in children {

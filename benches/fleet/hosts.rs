@@ -19,10 +19,22 @@ use super::turns::{Proxy, Seen};
 /// The most hosts of one simulator process.
 const PER_PROCESS: usize = 200;
 
-/// Simulated 8.0 hosts behind one sshd, each at a port of its own; and the same sshd for the machine itself.
+/// Ports of one sshd, besides its own: it can listen at 16.
+const PER_SSHD: usize = 10;
+
+/// A way in.
+#[derive(Clone)]
+pub struct Door {
+    pub port: u16,
+    /// The file with the private key.
+    pub key: PathBuf,
+    host_key: String,
+}
+
+/// Simulated 8.0 hosts behind OpenSSH's server, each at a port of its own; and the same server for the machine itself.
 pub struct Front {
-    pub sshd: Sshd,
-    ports: Vec<u16>,
+    pub sshds: Vec<Sshd>,
+    doors: Vec<Door>,
     roots: Vec<PathBuf>,
     _sim: SimHosts,
     _home: Home,
@@ -35,11 +47,6 @@ impl Front {
         let sim = SimHosts::start(&home, "8.0", hosts, &["--state", arg(&state), "--hostd-ms", "0"]);
         let state = state.canonicalize().unwrap_or(state);
         let roots: Vec<PathBuf> = (1..=hosts).map(|n| state.join(format!("host{n}/root"))).collect();
-        let ports: Vec<u16> = roots.iter().map(|_| free_port()).collect();
-        let mut config: String = ports.iter().map(|port| format!("Port {port}\n")).collect();
-        for (port, root) in ports.iter().zip(&roots) {
-            home.write(&format!("enter-{port}"), &enter(root));
-        }
         // The local port says which host; at sshd's own port there is the machine itself.
         let choose = format!(
             "set -- $SSH_CONNECTION\nif [ -e '{0}/enter-'$4 ]; then exec /bin/sh '{0}/enter-'$4; fi\n\
@@ -47,16 +54,29 @@ impl Front {
             home.dir.path().display()
         );
         let choose = home.write("choose", &choose);
-        for line in RECORDED.lines() {
-            // The algorithms of a real host, so that all clients use the same ones.
-            if ["ciphers ", "macs ", "kexalgorithms ", "hostkeyalgorithms "].iter().any(|key| line.starts_with(key)) {
-                config.push_str(line);
-                config.push('\n');
+        let (mut sshds, mut doors) = (Vec::new(), Vec::new());
+        for some in roots.chunks(PER_SSHD) {
+            let mut config = String::new();
+            let mut ports = Vec::new();
+            for root in some {
+                let port = free_port();
+                home.write(&format!("enter-{port}"), &enter(root));
+                let _ = writeln!(config, "Port {port}");
+                ports.push(port);
             }
+            for line in RECORDED.lines() {
+                // The algorithms of a real host, so that all clients use the same ones.
+                if ["ciphers ", "macs ", "kexalgorithms ", "hostkeyalgorithms "].iter().any(|key| line.starts_with(key))
+                {
+                    let _ = writeln!(config, "{line}");
+                }
+            }
+            let _ = writeln!(config, "ForceCommand /bin/sh {}", arg(&choose));
+            let sshd = Sshd::start_with(&config, &["ecdsa"], "");
+            doors.extend(ports.into_iter().map(|port| door(&sshd, port)));
+            sshds.push(sshd);
         }
-        let _ = writeln!(config, "ForceCommand /bin/sh {}", arg(&choose));
-        let sshd = Sshd::start_with(&config, &["ecdsa"], "");
-        Self { sshd, ports, roots, _sim: sim, _home: home }
+        Self { sshds, doors, roots, _sim: sim, _home: home }
     }
 
     /// A file of the first host, from outside.
@@ -66,49 +86,46 @@ impl Front {
 
     /// The first hosts, behind a line with this round trip; counted if it has one.
     pub fn field(&self, hosts: usize, round_trip: Duration) -> Outcome<Field> {
-        self.field_of(&self.ports[..hosts], round_trip)
+        let mut doors = self.doors[..hosts].to_vec();
+        let mut proxies = Vec::new();
+        if !round_trip.is_zero() {
+            for door in &mut doors {
+                let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, door.port)), round_trip / 2);
+                door.port = proxy.address().port();
+                proxies.push(proxy);
+            }
+        }
+        Field::new(doors, proxies)
     }
 
     /// The machine itself in place of a host.
     pub fn machine(&self) -> Outcome<Field> {
-        self.field_of(&[self.sshd.port], Duration::ZERO)
+        Field::new(vec![door(&self.sshds[0], self.sshds[0].port)], Vec::new())
     }
+}
 
-    fn field_of(&self, ports: &[u16], round_trip: Duration) -> Outcome<Field> {
-        let mut proxies = Vec::new();
-        let mut reached = Vec::new();
-        for port in ports {
-            if round_trip.is_zero() {
-                reached.push(*port);
-                continue;
-            }
-            let server = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-            let proxy = Proxy::start(server, round_trip / 2);
-            reached.push(proxy.address().port());
-            proxies.push(proxy);
-        }
-        Field::new(self.sshd.path("ecdsa"), &self.sshd.public("host_ecdsa"), reached, proxies)
-    }
+fn door(sshd: &Sshd, port: u16) -> Door {
+    Door { port, key: sshd.path("ecdsa"), host_key: sshd.public("host_ecdsa") }
 }
 
 /// Hosts as clients reach them, with what each client wants to know about them in a folder.
 pub struct Field {
     pub dir: TempDir,
-    pub ports: Vec<u16>,
-    pub key: PathBuf,
+    pub doors: Vec<Door>,
     proxies: Vec<Proxy>,
 }
 
 impl Field {
-    fn new(key: PathBuf, host_key: &str, ports: Vec<u16>, proxies: Vec<Proxy>) -> Outcome<Self> {
+    fn new(doors: Vec<Door>, proxies: Vec<Proxy>) -> Outcome<Self> {
         let dir = tempfile::Builder::new().prefix("ep").tempdir()?; // short: control sockets lie in it
-        let (user, login) = (user(), key.display());
+        let user = user();
         let known = dir.path().join("known_hosts");
         let mut inventory = String::from("hosts:\n");
         let mut known_hosts = String::new();
         let mut pyinfra = String::from("hosts = [\n");
         let mut ansible = String::new();
-        for (n, port) in ports.iter().enumerate() {
+        for (n, Door { port, key, host_key }) in doors.iter().enumerate() {
+            let login = key.display();
             let _ = writeln!(
                 inventory,
                 "  h{n}: {{address: 127.0.0.1, port: {port}, user: {user}, key: {login}, host_key: \"{host_key}\"}}"
@@ -131,7 +148,7 @@ impl Field {
              ssh_args = -F /dev/null -o ControlMaster=auto -o ControlPersist=60s -o IdentitiesOnly=yes \
              -o UserKnownHostsFile={2}\n",
             dir.path().display(),
-            ports.len(),
+            doors.len(),
             known.display()
         );
         for (name, text) in [
@@ -143,7 +160,7 @@ impl Field {
         ] {
             std::fs::write(dir.path().join(name), text)?;
         }
-        Ok(Self { dir, ports, key, proxies })
+        Ok(Self { dir, doors, proxies })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

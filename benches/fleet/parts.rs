@@ -306,7 +306,7 @@ pub fn upload(front: &Front, most: usize) -> Outcome<()> {
     let book = format!("steps:\n  - file: {{path: {path}, from: {}}}\n", big.display());
     let work = Work::new(&book, &[], String::new(), 0)?;
     let cat = |field: &Field, to: &str| -> Outcome<f64> {
-        let mut command = ssh_program("ssh", field, field.ports[0]);
+        let mut command = ssh_program("ssh", field, &field.doors[0]);
         command.arg(format!("{}@127.0.0.1", user())).arg(format!("cat > {to}"));
         timed(command.stdin(fs::File::open(&big)?))
     };
@@ -324,11 +324,11 @@ pub fn upload(front: &Front, most: usize) -> Outcome<()> {
     for round in 0..=most {
         let there = there.to_string_lossy().into_owned();
         let by_cat = cat(&machine, &there)?;
-        let mut scp = ssh_program("scp", &machine, machine.ports[0]);
+        let mut scp = ssh_program("scp", &machine, &machine.doors[0]);
         let by_scp = timed(scp.arg("-O").arg(&big).arg(format!("{}@127.0.0.1:{there}", user())))?;
         let by_transport = runtime.block_on(async {
             let started = Instant::now();
-            let mut shell = RusshConnector::default().connect(&front.sshd.target()).await?;
+            let mut shell = RusshConnector::default().connect(&front.sshds[0].target()).await?;
             shell.upload(&Payload::File(big.clone()), &there, 0o600, &mut |_| {}).await?;
             shell.close().await;
             Outcome::Ok(started.elapsed().as_secs_f64())
