@@ -139,7 +139,7 @@ pub fn converged(front: &Front, peers: Option<&Peers>, most: usize) -> Outcome<(
     Ok(())
 }
 
-/// A resource: its step with a value, and how the shell reads and sets it.
+/// A resource that needs no reboot: its step with a value, and how the shell reads and sets it.
 struct Resource {
     step: &'static str,
     read: &'static str,
@@ -159,18 +159,13 @@ macro_rules! option {
 }
 
 const TEN: [Resource; 10] = [
-    option!("Net.FollowHardwareMac", "/Net/FollowHardwareMac", "1", "0"),
+    option!("UserVars.SuppressHyperthreadWarning", "/UserVars/SuppressHyperthreadWarning", "1", "0"),
     option!("UserVars.SuppressShellWarning", "/UserVars/SuppressShellWarning", "1", "0"),
     option!("UserVars.ESXiShellTimeOut", "/UserVars/ESXiShellTimeOut", "300", "0"),
     option!("UserVars.ESXiShellInteractiveTimeOut", "/UserVars/ESXiShellInteractiveTimeOut", "300", "0"),
     option!("UserVars.DcuiTimeOut", "/UserVars/DcuiTimeOut", "300", "600"),
     option!("Mem.ShareForceSalting", "/Mem/ShareForceSalting", "1", "2"),
-    Resource {
-        step: "module: {name: vmkusb, enabled: VALUE, i_know_this_may_lose_the_boot_disk: true}",
-        read: "esxcli system module list | grep -q '^vmkusb .* VALUE *$'",
-        set: "esxcli system module set --module=vmkusb --enabled=VALUE",
-        values: ["false", "true"],
-    },
+    option!("UserVars.HostClientSessionTimeout", "/UserVars/HostClientSessionTimeout", "1800", "900"),
     Resource {
         step: "portgroup: {name: VM Network, vswitch: vSwitch0, vlan: VALUE}",
         read: "esxcli network vswitch standard portgroup list | grep -q '^VM Network .* VALUE *$'",
@@ -184,9 +179,9 @@ const TEN: [Resource; 10] = [
         values: ["1600", "1500"],
     },
     Resource {
-        step: "firewall: {ruleset: ntpClient, enabled: VALUE}",
-        read: "esxcli network firewall ruleset list -r ntpClient | grep -qi '^ntpClient .*VALUE'",
-        set: "esxcli network firewall ruleset set -r ntpClient -e VALUE",
+        step: "firewall: {ruleset: syslog, enabled: VALUE}",
+        read: "esxcli network firewall ruleset list -r syslog | grep -qi '^syslog .*VALUE'",
+        set: "esxcli network firewall ruleset set -r syslog -e VALUE",
         values: ["true", "false"],
     },
 ];
