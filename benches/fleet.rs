@@ -2,7 +2,8 @@
 //! some parts: `cargo bench --bench fleet -- login converged resources upload hosts=1000 rounds=5`. Nothing is asserted; ratios
 //! are what to compare. `docs/performance.md` has the method.
 //!
-//! Needs OpenSSH's sshd, and Python with the package index for the peers; without those their lines are left out.
+//! Needs OpenSSH's sshd, and Python with the package index for the peers; without those, or with `no-peers`, their lines are
+//! left out.
 
 #[path = "fleet/clients.rs"]
 mod clients;
@@ -63,15 +64,22 @@ fn main() -> Outcome<()> {
     }
     let mut many = 100;
     let mut rounds = 5;
+    let mut compared = true;
     let mut wanted: Vec<&str> = Vec::new();
     for word in &arguments {
         if let Some(count) = word.strip_prefix("rounds=") {
             rounds = count.parse()?;
             continue;
         }
+        if word == "no-peers" {
+            compared = false;
+            continue;
+        }
         let part = word.split('=').next().unwrap_or_default();
         if !PARTS.contains(&part) {
-            return Err(format!("{word} is no part; there are {}, hosts=N and rounds=N", PARTS.join(", ")).into());
+            return Err(
+                format!("{word} is no part; there are {}, hosts=N, rounds=N and no-peers", PARTS.join(", ")).into()
+            );
         }
         if let Some(count) = word.strip_prefix("hosts=") {
             many = count.parse()?;
@@ -92,7 +100,7 @@ fn main() -> Outcome<()> {
         if cfg!(debug_assertions) { "debug" } else { "release" },
         load(),
     );
-    let peers = if wants("converged") || wants("resources") {
+    let peers = if compared && (wants("converged") || wants("resources")) {
         Peers::install()
             .inspect_err(|error| {
                 let error = error.to_string();
