@@ -24,15 +24,20 @@ pub struct Watched {
     pub seconds: f64,
     /// The most resident memory, in MiB, as far as it was seen: a process of a few milliseconds may end unseen.
     pub memory: f64,
+    /// The most resident memory that is not a file's, in MiB, with the same limit: what the run itself needs.
+    pub anonymous: f64,
     /// The most threads, with the same limit.
     pub threads: f64,
+    /// Seconds of processor of it and of all that it waited for, in steps of 10 ms.
+    pub cpu: f64,
 }
 
 /// Runs a process to its successful end and looks at it every 5 ms.
 pub fn watched(command: &mut Command) -> Outcome<Watched> {
+    let before = ticks_of_children();
     let started = Instant::now();
     let mut child = command.spawn()?;
-    let (mut memory, mut threads) = (0.0_f64, 0.0_f64);
+    let (mut memory, mut anonymous, mut threads) = (0.0_f64, 0.0_f64, 0.0_f64);
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
@@ -43,13 +48,15 @@ pub fn watched(command: &mut Command) -> Outcome<Watched> {
             line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
         };
         memory = memory.max(number("VmHWM:") / 1024.0);
+        anonymous = anonymous.max(number("RssAnon:") / 1024.0);
         threads = threads.max(number("Threads:"));
         std::thread::sleep(Duration::from_millis(5));
     };
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());
     }
-    Ok(Watched { seconds: started.elapsed().as_secs_f64(), memory, threads })
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Watched { seconds, memory, anonymous, threads, cpu: (ticks_of_children() - before) / 100.0 })
 }
 
 /// Seconds until a process has ended well.

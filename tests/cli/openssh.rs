@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::common::{Home, Ran, SimHosts, arg};
 use super::transport_support::{Sshd, signal, user};
 
-/// The sshd_config of a real 8.0 host, as recorded.
-const RECORDED: &str = include_str!("../../fixtures/transcripts/8.0/sshd-config-directives.txt");
+#[path = "../common/inside.rs"]
+mod inside;
+use inside::{RECORDED, enter};
 
 const SETTING: &str = "steps:\n  - setting: {key: UserVars.SuppressShellWarning, value: 1}\n";
 
@@ -119,33 +120,6 @@ fn ran(command: &mut Command) -> Ran {
 
 fn host(name: &str, port: u16, login: &str) -> String {
     format!("hosts:\n  {name}: {{address: 127.0.0.1, port: {port}, user: {}, {login}}}\n", user())
-}
-
-/// What sshd runs instead of the command that it is asked for: the same, inside the simulated host.
-fn enter(root: &Path) -> String {
-    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
-    let inside = fs::read_dir("/proc").unwrap().flatten().map(|e| e.path()).find(|p| {
-        fs::read_link(p.join("root")).is_ok_and(|link| link == root)
-            && fs::read_link(p.join("ns/mnt")).is_ok_and(|ns| ns != own)
-    });
-    let jail = match inside {
-        Some(process) => {
-            let user =
-                if fs::read_link(process.join("ns/user")).unwrap() == fs::read_link("/proc/self/ns/user").unwrap() {
-                    ""
-                } else {
-                    "--user --preserve-credentials"
-                };
-            let pid = process.file_name().unwrap().to_str().unwrap();
-            format!("nsenter --target {pid} --mount --pid --root --wd {user} --")
-        }
-        None => format!("chroot '{}'", root.display()),
-    };
-    format!(
-        "PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
-         exec {jail} /bin/env -i PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ USER=root LOGNAME=root SHELL=/bin/sh \\\n\
-         SSH_CONNECTION=\"$SSH_CONNECTION\" SSH_CLIENT=\"$SSH_CLIENT\" /bin/sh -c \"${{SSH_ORIGINAL_COMMAND-exec /bin/sh}}\"\n"
-    )
 }
 
 /// Events without what two runs never share.
