@@ -76,7 +76,8 @@ fn may_be_chained(command: &Command) -> bool {
     is_one_call(command) && command.stdin_bytes().is_none() && !command.is_secret()
 }
 
-/// One call of esxcli or vim-cmd, and nothing of the shell's around it.
+/// One call of esxcli or vim-cmd, and nothing of the shell's around it. Not verified: that no such call leaves a process
+/// behind that keeps its output open; a chain would wait for it until the command's time limit.
 pub(super) fn is_one_call(command: &Command) -> bool {
     let text = command.text();
     let call = text.starts_with("esxcli ") || text.starts_with("vim-cmd ");

@@ -21,6 +21,9 @@ const SAVE: &str = "old=$(ls -l /bootbank/state.tgz 2>/dev/null | cksum); sum=$(
      if [ \"$old\" != \"$(ls -l /bootbank/state.tgz | cksum)\" ] || [ \"$sum\" != \"$(cksum </bootbank/state.tgz)\" ]; \
      then echo esxprep:newer; else echo esxprep:same; fi";
 
+/// How long a host whose answer to `reboot` was not seen may go on answering before it is asked again.
+const UNANSWERED: Duration = Duration::from_secs(30);
+
 impl HostRun {
     /// Writes the running configuration to the boot bank and looks that it is there.
     ///
@@ -65,20 +68,9 @@ impl HostRun {
         self.goes_down(Reason::Reboot);
         let started = Instant::now();
         let deadline = started + timeout;
-        // `reboot` works without maintenance mode and saves the configuration (KB 313072). The connection may
-        // end before the answer: that is how a reboot looks.
-        match self.session.change(&Command::new("reboot").timeout(Duration::from_secs(60))).await {
-            Ok(output) => {
-                if let Some(f) = failure(&output) {
-                    self.is_back(Reason::Reboot);
-                    return Err(HostError::Stopped(format!("`reboot` failed: {}", f.said())));
-                }
-            }
-            Err(TransportError::Lost { .. } | TransportError::TimedOut { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.session.close().await;
-        let down = self.wait_until_down(deadline).await?;
+        let mut answered = self.ask_for_reboot().await?;
+        let patience = if answered { self.ctx.options.down_timeout } else { UNANSWERED };
+        let down = self.wait_until_down(patience, deadline).await?;
         let mut last = String::from(if down { "port 22 did not answer" } else { "it went on answering" });
         let mut pause = Duration::from_millis(250);
         let summary = loop {
@@ -94,6 +86,14 @@ impl HostRun {
                 match self.session.reopen(None).await {
                     Ok(()) => match self.boot_time_now(deadline).await? {
                         Some((now, summary)) if now != old => break summary,
+                        // The connection may have been lost before the command came through.
+                        Some(_) if !answered => {
+                            self.note("the host has not heard that it shall reboot: asking again".into());
+                            self.ask_for_reboot().await?;
+                            answered = true;
+                            self.wait_until_down(self.ctx.options.down_timeout, deadline).await?;
+                            continue;
+                        }
                         Some(_) => {
                             last = "it answers, but its boot time is still the old one: it has not gone down".into();
                             self.session.close().await;
@@ -116,6 +116,7 @@ impl HostRun {
             pause = (pause * 2).min(Duration::from_secs(5));
         };
         self.facts = self.facts_again(summary).await?;
+        // Not verified: that the firmware's UUID in the host summary is the same after every boot of a host.
         let now = self.facts.hardware.uuid.as_str();
         if !machine.is_empty() && !now.is_empty() && now != machine {
             return Err(HostError::Stopped(format!(
@@ -128,10 +129,27 @@ impl HostRun {
         Ok(())
     }
 
+    /// Sends `reboot`, which works without maintenance mode and saves the configuration (KB 313072), and ends the
+    /// session. Whether it was answered: the connection may end before, that is how a reboot looks, and so does a
+    /// connection that was lost on the way there.
+    async fn ask_for_reboot(&mut self) -> Result<bool, HostError> {
+        let said = self.session.change(&Command::new("reboot").timeout(Duration::from_secs(60))).await;
+        if let Some(f) = said.as_ref().ok().and_then(failure) {
+            self.is_back(Reason::Reboot);
+            return Err(HostError::Stopped(format!("`reboot` failed: {}", f.said())));
+        }
+        self.session.close().await;
+        match said {
+            Ok(_) => Ok(true),
+            Err(TransportError::Lost { .. } | TransportError::TimedOut { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits until nothing answers any more, at most half of the time: a quick host can be missed going down.
-    async fn wait_until_down(&mut self, deadline: Instant) -> Result<bool, HostError> {
+    async fn wait_until_down(&mut self, patience: Duration, deadline: Instant) -> Result<bool, HostError> {
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        let enough = Instant::now() + self.ctx.options.down_timeout.min(half);
+        let enough = Instant::now() + patience.min(half);
         while Instant::now() < enough {
             if !self.session.listening(None, Duration::from_secs(2)).await {
                 return Ok(true);

@@ -251,10 +251,11 @@ impl HostState {
         self.stores.iter().filter(|store| !(self.stores_late && store.kind.starts_with("VMFS")))
     }
 
-    /// The host becomes another one: it has a system UUID of its own.
+    /// The host becomes another one: its firmware and its installation have UUIDs of their own, the same at every boot.
     pub fn become_another(&mut self) {
         self.uuid = self.uuid.chars().rev().collect::<String>().replace('-', "");
         let at = |from: usize, to: usize| self.uuid.get(from..to).unwrap_or_default().to_owned();
+        self.bios_uuid.clone_from(&self.uuid);
         self.uuid = [at(0, 8), at(8, 12), at(12, 16), at(16, 20), at(20, 32)].join("-");
     }
 
