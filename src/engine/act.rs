@@ -314,16 +314,18 @@ impl HostRun {
             }],
         });
         self.ctx.journalled().await;
+        // Before it is entered: whatever ends this run from here on, the next one knows that leaving it is its business.
+        let marker = Command::new("touch").arg(super::leftovers::MAINTENANCE);
+        self.session.change(&marker).await.map_err(transport)?;
         self.goes_down(Reason::Maintenance);
         let output = self.session.change(&command).await.map_err(transport)?;
         if let Some(failure) = crate::esxi::failure::failure(&output) {
             self.is_back(Reason::Maintenance);
+            let _ = self.session.change(&Command::new("rm -f").arg(super::leftovers::MAINTENANCE)).await;
             return Err(Acted::Failed(format!("`{command}` failed: {}", failure.said())));
         }
         self.facts.maintenance = true;
         self.entered_maintenance = true;
-        // If this run is killed, the next one knows that leaving it is its business.
-        let _ = self.session.change(&Command::new("touch").arg(super::leftovers::MAINTENANCE)).await;
         Ok(())
     }
 

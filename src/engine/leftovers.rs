@@ -19,18 +19,21 @@ pub(super) const MAINTENANCE: &str = "/tmp/.esxprep-maintenance";
 /// The kind in the event that tells of it.
 pub(super) const MAINTENANCE_KIND: &str = "maintenance";
 
-/// Whether the newest run that changed this host, before `now`, was killed after it had entered maintenance mode: where
-/// the host rebooted meanwhile, [`MAINTENANCE`] is gone and the mode is not.
+/// Whether the newest run that changed this host, before `now`, was killed or lost the host after it had entered
+/// maintenance mode: where the host rebooted meanwhile, [`MAINTENANCE`] is gone and the mode is not.
 fn left_in_maintenance(state: &StateDir, host: &str, now: &str) -> bool {
     let runs = state.list().unwrap_or_default();
     let before = |run: &&RunInfo| {
         run.meta.mode == "apply" && run.meta.run != now && run.meta.hosts.iter().any(|name| name == host)
     };
-    let Some(last) = runs.iter().find(before).filter(|run| run.state == RunState::Killed) else { return false };
+    let Some(last) = runs.iter().find(before) else { return false };
     let events = state.load(&last.meta.run).map(|run| run.events).unwrap_or_default();
-    events.iter().any(|event| {
+    let entered = events.iter().any(|event| {
         matches!(&event.kind, EventKind::Making { host: of, step: 0, kind, .. } if of == host && kind == MAINTENANCE_KIND)
-    })
+    });
+    // A host that was not lost is left as it was found, however its work ended.
+    let lost = || events.iter().any(|event| matches!(&event.kind, EventKind::HostFailed { host: of, .. } if of == host));
+    entered && (last.state == RunState::Killed || lost())
 }
 
 /// How long a detached change of another run may take until it is made or taken back.

@@ -73,12 +73,15 @@ impl RunMeta {
     }
 }
 
-/// A name for a run that sorts by time (UTC) and does not clash: `20261122-184501-7f3a`.
+/// A name for a run that sorts by time (UTC) and does not clash: `20261122-184501-7f3a`. The last part begins with the
+/// millisecond: scripts start several runs in a second.
 pub fn new_run_id() -> String {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let now = SystemTime::now();
+    let time = humantime::format_rfc3339_seconds(now).to_string();
     let digits: String = time.chars().filter(char::is_ascii_digit).collect();
     let (day, clock) = digits.split_at(8.min(digits.len()));
-    format!("{day}-{clock}-{:04x}", rand::random::<u16>())
+    let millis = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
+    format!("{day}-{clock}-{:04x}", (millis << 6) | (rand::random::<u32>() & 0x3f))
 }
 
 /// Whether a folder's name is a run's id; nothing else is ever listed or removed.
