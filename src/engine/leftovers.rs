@@ -32,7 +32,8 @@ fn left_in_maintenance(state: &StateDir, host: &str, now: &str) -> bool {
         matches!(&event.kind, EventKind::Making { host: of, step: 0, kind, .. } if of == host && kind == MAINTENANCE_KIND)
     });
     // A host that was not lost is left as it was found, however its work ended.
-    let lost = || events.iter().any(|event| matches!(&event.kind, EventKind::HostFailed { host: of, .. } if of == host));
+    let lost =
+        || events.iter().any(|event| matches!(&event.kind, EventKind::HostFailed { host: of, .. } if of == host));
     entered && (last.state == RunState::Killed || lost())
 }
 
