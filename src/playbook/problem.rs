@@ -65,10 +65,15 @@ impl SourceFile {
             }
         }
         shown.push_str(&text[done..]);
-        // What would move a terminal's cursor is shown as `?`, a byte for a byte.
-        let visible = |c: char| !steers(c) || matches!(c, '\n' | '\r' | '\t');
+        // What would move a terminal's cursor is shown as `?`, a byte for a byte; a carriage return, which mostly ends a
+        // line, as a blank.
+        let visible = |c: char| !steers(c) || matches!(c, '\n' | '\t');
         if !shown.chars().all(visible) {
-            let marks = |c: char| if visible(c) { String::from(c) } else { "?".repeat(c.len_utf8()) };
+            let marks = |c: char| match c {
+                c if visible(c) => String::from(c),
+                '\r' => " ".to_owned(),
+                c => "?".repeat(c.len_utf8()),
+            };
             shown = shown.chars().map(marks).collect();
         }
         Arc::new(Self { name: printable(name.into()), shown: shown.into(), text })
