@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::common::{Home, SimHosts, arg};
+use super::kept::saved;
 
 /// The saved state of every host, its files below /etc and the names in its other folders.
 pub struct End {
@@ -40,35 +39,20 @@ impl End {
     }
 }
 
-/// What was saved last; without what only tells of boots.
+/// What a host has kept, without what differs between hosts or by the time of a change.
 fn kept(host: &Path) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(host.join("bootbank/state.json")).unwrap();
-    let mut saved: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
-    for boot in ["boot_time", "index", "bootbanks", "pending"] {
-        saved.remove(boot);
-    }
     // When an image was changed last.
     let moment = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d").unwrap();
-    let mut all: BTreeMap<String, String> =
-        saved.into_iter().map(|(k, v)| (k, moment.replace_all(&v.to_string(), "TIME").into_owned())).collect();
-    let mut folders = vec![host.join("root/etc")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_symlink() {
-                continue;
-            } else if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(host).unwrap().display().to_string();
-                let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-                // The same password, salted anew for every host.
-                let text = if name.ends_with("etc/shadow") { without_root(&text) } else { text };
-                all.insert(name, text);
-            }
-        }
-    }
-    all
+    let alike = |(name, text): (String, String)| {
+        let text = match name.as_str() {
+            // The same password, salted anew for every host.
+            name if name.ends_with("etc/shadow") => without_root(&text),
+            name if name.starts_with("root/") => text,
+            _ => moment.replace_all(&text, "TIME").into_owned(),
+        };
+        (name, text)
+    };
+    saved(host).into_iter().map(alike).collect()
 }
 
 fn without_root(shadow: &str) -> String {

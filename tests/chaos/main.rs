@@ -9,6 +9,8 @@
 mod common;
 mod end;
 mod faults;
+#[path = "../common/kept.rs"]
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -21,17 +23,10 @@ use serde_json::Value;
 
 use common::{Home, Ran, SimHosts, arg};
 use end::{End, compare};
+use kept::SITE;
 
 /// The same for all hosts and batches, so that their states can be compared.
 const PASSWORD: &str = "Chaos-4711-a";
-
-const SITE: &str = "\
-log_hosts: [\"ssl://logs.example.com:1514\", \"udp://192.0.2.5:514\"]
-ntp_servers: [192.0.2.1, 192.0.2.2]
-allowed_networks: [192.0.2.0/24, 127.0.0.0/8]
-banner: You are accessing a U.S. Government information system, or so this test says.
-min_build: 1
-";
 
 /// What is run.
 struct Case {

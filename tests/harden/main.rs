@@ -6,6 +6,8 @@ mod broken;
 #[allow(dead_code)]
 mod common;
 mod doors;
+#[path = "../common/kept.rs"]
+mod kept;
 mod killed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,15 +16,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use common::{Home, Ran, SimHosts, arg};
-
-/// What the site gives: everything that the playbooks can be told without other hardware.
-const SITE: &str = "\
-log_hosts: [\"ssl://logs.example.com:1514\", \"udp://192.0.2.5:514\"]
-ntp_servers: [192.0.2.1, 192.0.2.2]
-allowed_networks: [192.0.2.0/24, 127.0.0.0/8]
-banner: You are accessing a U.S. Government information system, or so this test says.
-min_build: 1
-";
+use kept::{SITE, saved};
 
 /// Controls that stay findings on a simulated host whatever is given: they are fixed where the hardware is there.
 const NO_HARDWARE: &[&str] = &["tpm-configuration", "secureboot", "secureboot-enforcement"];
@@ -33,32 +27,11 @@ fn verdicts(ran: &Ran) -> BTreeMap<String, String> {
     ran.of("control").iter().map(|c| (word(&c["id"]), word(&c["verdict"]))).collect()
 }
 
-/// The state of a kept host as it was saved last, and the files below /etc; without what only tells of the boot.
+/// What the only host has kept, once it has saved.
 fn kept(home: &Home, sim: &SimHosts, state: &Path) -> BTreeMap<String, String> {
     let save = home.write("save.yml", "steps:\n  - run: {command: /sbin/auto-backup.sh}\n");
     home.run(&["apply", arg(&save), "-i", sim.inventory()]).exits(0);
-    let host = state.join("host1");
-    let text = std::fs::read_to_string(host.join("bootbank/state.json")).unwrap();
-    let mut saved: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
-    for boot in ["boot_time", "index", "bootbanks", "pending"] {
-        saved.remove(boot);
-    }
-    let mut all: BTreeMap<String, String> = saved.into_iter().map(|(k, v)| (k, v.to_string())).collect();
-    let mut folders = vec![host.join("root/etc")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_symlink() {
-                continue;
-            } else if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(&host).unwrap().display().to_string();
-                all.insert(name, String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned());
-            }
-        }
-    }
-    all
+    saved(&state.join("host1"))
 }
 
 /// What differs between two kept states; `grown`: but for the room for audit records.
