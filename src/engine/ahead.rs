@@ -8,9 +8,8 @@
 
 use std::collections::VecDeque;
 
-use super::events::EventKind;
 use super::host::{HostError, HostRun};
-use super::observe::{Altered, Coming, reads};
+use super::observe::{Altered, Coming, is_call_of, reads};
 use super::run::Mode;
 use crate::esxi::{Command, Output};
 use crate::steps::{Action, Change, Seen, Step, StepError};
@@ -79,9 +78,7 @@ fn may_be_chained(command: &Command) -> bool {
 /// One call of esxcli or vim-cmd, and nothing of the shell's around it. Not verified: that no such call leaves a process
 /// behind that keeps its output open; a chain would wait for it until the command's time limit.
 pub(super) fn is_one_call(command: &Command) -> bool {
-    let text = command.text();
-    let call = text.starts_with("esxcli ") || text.starts_with("vim-cmd ");
-    call && !text.contains(['|', ';', '&', '$', '`', '\n', '<', '>'])
+    is_call_of(&["esxcli", "vim-cmd"], command.text())
 }
 
 /// The commands of these changes, if they can be part of a chain.
@@ -216,17 +213,8 @@ impl HostRun {
         }
         self.ctx.journalled().await;
         let commands: Vec<Command> = members.iter().flat_map(|member| member.commands.iter().cloned()).collect();
-        let (ctx, host, steps, total) = (self.ctx.clone(), self.host.name.clone(), members.len(), commands.len());
-        let mut ended = 0;
-        let mut done = move |_| {
-            ended += 1;
-            ctx.emit(EventKind::Phase {
-                host: host.clone(),
-                doing: format!("making the changes of {steps} steps"),
-                position: Some(ended),
-                length: Some(total as u64),
-            });
-        };
+        let doing = format!("making the changes of {} steps", members.len());
+        let mut done = self.counted(doing, commands.len());
         let (outputs, mut broken) = self.session.change_in_turn(&commands, &mut done).await;
         let lost = broken.is_some();
         let mut outputs = outputs.into_iter();

@@ -373,6 +373,21 @@ impl HostRun {
         self.ctx.emit(EventKind::Note { host: Some(self.host.name.clone()), text });
     }
 
+    /// To be called at the end of each of so many commands: tells how far it is.
+    pub(super) fn counted(&self, doing: String, total: usize) -> impl FnMut(usize) + Send + use<> {
+        let (ctx, host) = (self.ctx.clone(), self.host.name.clone());
+        let mut ended = 0;
+        move |_| {
+            ended += 1;
+            ctx.emit(EventKind::Phase {
+                host: host.clone(),
+                doing: doing.clone(),
+                position: Some(ended),
+                length: Some(total as u64),
+            });
+        }
+    }
+
     pub(super) fn phase(&self, doing: impl Into<String>) {
         self.ctx.emit(EventKind::Phase {
             host: self.host.name.clone(),

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ahead::Planned;
-use super::events::EventKind;
 use super::host::{AGENT_PAUSE, HostError, HostRun};
 use super::run::Mode;
 use crate::esxi::failure::{Class, failure};
@@ -52,14 +51,15 @@ impl Altered {
     /// shell command may read anything.
     pub fn reaches(&self, text: &str) -> bool {
         self.everything
-            || !is_plain_esxcli(text) && self.something
+            || !is_call_of(&["esxcli"], text) && self.something
             || self.beginnings.iter().any(|b| text.starts_with(b))
     }
 }
 
-/// One call of esxcli and nothing of the shell's around it.
-pub(super) fn is_plain_esxcli(text: &str) -> bool {
-    text.starts_with("esxcli ") && !text.contains(['|', ';', '&', '$', '`', '\n', '<', '>'])
+/// One call of one of these programs, and nothing of the shell's around it.
+pub(super) fn is_call_of(programs: &[&str], text: &str) -> bool {
+    let begins = |program: &&str| text.strip_prefix(*program).is_some_and(|rest| rest.starts_with(' '));
+    programs.iter().any(begins) && !text.contains(['|', ';', '&', '$', '`', '\n', '<', '>'])
 }
 
 /// What a step is expected to do.
@@ -209,19 +209,7 @@ impl HostRun {
             [one] => format!("reading `{one}`"),
             all => format!("reading {} outputs", all.len()),
         };
-        let total = wanted.len() as u64;
-        let ctx = self.ctx.clone();
-        let name = self.host.name.clone();
-        let mut ended = 0;
-        let mut done = move |_| {
-            ended += 1;
-            ctx.emit(EventKind::Phase {
-                host: name.clone(),
-                doing: doing.clone(),
-                position: Some(ended),
-                length: Some(total),
-            });
-        };
+        let mut done = self.counted(doing, wanted.len());
         let mut outputs = match self.session.read(&wanted, &mut done).await {
             Err(TransportError::Lost { .. }) => {
                 self.session.reopen(None).await?;
