@@ -240,10 +240,12 @@ impl HostRun {
             }
         }
         if lost {
-            let unknown: Vec<&str> = behind
-                .filter(|member| !member.commands.is_empty())
-                .map(|member| coming[member.index].bound.name.as_str())
-                .collect();
+            let sent: Vec<Member<'_>> = behind.filter(|member| !member.commands.is_empty()).collect();
+            // A control in trouble does not end the host: what may be made by now is looked at before it is planned.
+            for member in &sent {
+                self.forget(member.step);
+            }
+            let unknown: Vec<&str> = sent.iter().map(|member| coming[member.index].bound.name.as_str()).collect();
             if !unknown.is_empty() {
                 self.note(format!(
                     "sent together with the change that has no answer, so they may be made or not: {}. Running this again tells",
