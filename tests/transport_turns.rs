@@ -75,15 +75,15 @@ async fn two_batches(server: &Target) -> Spent {
     fewest
 }
 
-/// The greeting (sshd takes a moment to say its own, so it looks like an answer), what each side can do, which keys it
-/// exchanges, the service, whether this key is good, a signature, a channel, and then the shell with the batch.
+/// What each side can do, which keys it exchanges, the service, whether this key is good, a signature, a channel, the
+/// shell, whose start opens the channel's window, and then the batch. `ssh` asks for a login without a key first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_with_a_key_and_two_batches_cost_no_more_turns_than_ssh_spends_on_true() {
+async fn a_login_with_a_key_and_a_batch_cost_no_more_turns_than_ssh_spends_on_true() {
     let sshd = Sshd::start("");
     let theirs = (0..RUNS).map(|_| ssh_true(&sshd).turns).min().unwrap();
     for key in ["ecdsa", "rsa"] {
         let ours = two_batches(&Target { credentials: vec![sshd.key(key)], ..sshd.target() }).await;
-        assert!(ours.first <= 8 && ours.second <= 9 && ours.second <= theirs, "{key}: {ours:?}, ssh {theirs}");
+        assert!(ours.first <= theirs && ours.second <= theirs + 1, "{key}: {ours:?}, ssh {theirs}");
     }
 }
 

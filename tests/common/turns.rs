@@ -5,8 +5,8 @@
 //! A turn is not a change of direction, which would depend on how the bytes happen to be cut into pieces. What a
 //! client sends is one turn later than the latest that it has seen, and what a server sends belongs to the latest turn
 //! that the server has seen. A delay of some ten milliseconds keeps what belongs together apart from what follows.
-//! A server that takes longer to say its greeting than the client's needs to get there seems to answer it, which
-//! counts as a turn, for all clients alike.
+//! A server's greeting (its identification) belongs to no turn: it is sent without being asked for, and whether it
+//! comes before or after the client's is only a matter of how fast a server process starts.
 #![allow(dead_code)] // not every user of it uses all
 
 use std::io::{Read, Write};
@@ -101,10 +101,10 @@ fn carry(client: TcpStream, server: SocketAddr, delay: Duration, line: &Arc<Line
     let from_client = keep(&client);
     let seen = Arc::clone(line);
     thread::spawn(move || {
-        read(from_client, known, delay, &up, |n| {
+        read(from_client, known, delay, &up, |bytes| {
             let mut seen = seen.seen.lock().unwrap();
-            seen.sent += n;
-            seen.turns + 1
+            seen.sent += bytes.len() as u64;
+            (0, seen.turns + 1)
         });
     });
     wait_for(known + delay);
@@ -122,10 +122,17 @@ fn carry(client: TcpStream, server: SocketAddr, delay: Duration, line: &Arc<Line
     });
     let seen = Arc::clone(line);
     thread::spawn(move || {
-        read(from_server, known, delay, &down, |n| {
+        let mut greeted = false;
+        read(from_server, known, delay, &down, |bytes| {
             let mut seen = seen.seen.lock().unwrap();
-            seen.received += n;
-            seen.asked
+            seen.received += bytes.len() as u64;
+            let greeting = match bytes.iter().position(|byte| *byte == b'\n') {
+                _ if greeted => 0,
+                Some(end) => end + 1,
+                None => bytes.len(),
+            };
+            greeted |= greeting < bytes.len() || bytes.ends_with(b"\n");
+            (greeting, seen.asked)
         });
     });
     write(client, &to_client, |turn| {
@@ -134,13 +141,23 @@ fn carry(client: TcpStream, server: SocketAddr, delay: Duration, line: &Arc<Line
     });
 }
 
-/// Reads to the end; nothing counts as sent before `known`. `turn` gets the number of bytes and gives their turn.
-fn read(mut from: TcpStream, known: Instant, delay: Duration, to: &Sender<Piece>, turn: impl Fn(u64) -> u64) {
+/// Reads to the end; nothing counts as sent before `known`. `turn` gets the bytes, and gives how many of them belong to
+/// no turn, and the turn of the others.
+fn read(
+    mut from: TcpStream,
+    known: Instant,
+    delay: Duration,
+    to: &Sender<Piece>,
+    mut turn: impl FnMut(&[u8]) -> (usize, u64),
+) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = from.read(&mut piece) {
         let due = Instant::now().max(known) + delay;
-        if to.send((due, turn(n as u64), piece[..n].to_vec())).is_err() {
-            return;
+        let (before, turn) = turn(&piece[..n]);
+        for (turn, bytes) in [(0, &piece[..before]), (turn, &piece[before..n])] {
+            if !bytes.is_empty() && to.send((due, turn, bytes.to_vec())).is_err() {
+                return;
+            }
         }
     }
 }
