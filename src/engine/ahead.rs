@@ -1,6 +1,6 @@
 //! The changes of neighbouring steps in one round trip. They are planned together, sent as one chain in which each
-//! command begins only behind quiet ones, and read again together; then each step is judged and reported in its place
-//! as if it had been made alone.
+//! command begins only behind quiet ones, with what shows their state behind it; then each step is judged and reported
+//! in its place as if it had been made alone.
 //!
 //! Only what looking in between could tell nothing new of goes together: no step of a chain compares what another one in
 //! it may alter ([`Altered`], [`Step::about`]). Only calls of esxcli and vim-cmd go together: an init script leaves a daemon behind
@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use super::host::{HostError, HostRun};
 use super::observe::{Altered, Coming, is_call_of, reads};
 use super::run::Mode;
+use super::session::InTurn;
 use crate::esxi::{Command, Output};
 use crate::steps::{Action, Change, Seen, Step, StepError};
 use crate::transport::TransportError;
@@ -48,7 +49,6 @@ enum Part {
 /// A step of a chain, perhaps one with nothing to make.
 struct Member<'a> {
     index: usize,
-    kind: &'a str,
     step: &'a dyn Step,
     reads: Vec<Command>,
     changes: Vec<Change>,
@@ -57,10 +57,8 @@ struct Member<'a> {
 
 impl Member<'_> {
     /// Whether neither this step's changes nor the other's have to do with what the other compares.
-    fn goes_with(&self, kind: &str, step: &dyn Step, reads: &[Command]) -> bool {
-        let (ours, theirs) = (self.step.about(), step.about());
-        let other = kind == self.kind && !ours.is_empty() && !theirs.is_empty();
-        let apart = other && ours.iter().all(|one| !theirs.contains(one));
+    fn goes_with(&self, step: &dyn Step, reads: &[Command]) -> bool {
+        let apart = self.step.about().is_apart_from(&step.about());
         let alters = |by: &dyn Step, reads: &[Command]| {
             let mut altered = Altered::default();
             altered.by(by);
@@ -110,11 +108,6 @@ impl HostRun {
             Part::Makes(changes, commands) => (changes, commands),
         };
         let members = self.chain(coming, changes, commands).await;
-        if members.iter().filter(|member| !member.commands.is_empty()).count() < 2 {
-            let first = members.into_iter().next().map_or_else(Vec::new, |member| member.changes);
-            coming[0].planned = Some(Planned { compared: Ok(first), ahead: None });
-            return Ok(());
-        }
         let plans: Vec<(usize, Planned)> = self.make_chain(coming, members).await?;
         for (index, planned) in plans {
             coming[index].planned = Some(planned);
@@ -133,7 +126,7 @@ impl HostRun {
         let mut length = 0;
         let mut next = Some((0, Part::Makes(changes, commands)));
         while let Some((index, part)) = next {
-            let Coming { def, bound, .. } = &coming[index];
+            let Coming { bound, .. } = &coming[index];
             let plan = match part {
                 Part::Makes(changes, commands) => Some((changes, commands)),
                 // Of what is right already, later changes must not make something else before it was looked at.
@@ -142,14 +135,14 @@ impl HostRun {
                 Part::Alone => break,
             };
             if let (Ok(step), Some((changes, commands))) = (&bound.what, plan) {
-                let (step, kind) = (step.as_ref(), def.kind.name);
+                let step = step.as_ref();
                 let reads = step.reads(&self.facts);
                 length += commands.len();
                 let fits = length <= MOST || members.is_empty();
-                if !fits || !members.iter().all(|member| member.goes_with(kind, step, &reads)) {
+                if !fits || !members.iter().all(|member| member.goes_with(step, &reads)) {
                     break;
                 }
-                members.push(Member { index, kind, step, reads, changes, commands });
+                members.push(Member { index, step, reads, changes, commands });
             }
             let index = index + 1;
             next = match coming.get(index) {
@@ -213,13 +206,21 @@ impl HostRun {
         }
         self.ctx.journalled().await;
         let commands: Vec<Command> = members.iter().flat_map(|member| member.commands.iter().cloned()).collect();
+        // What is read behind them shows the host as they leave it, however far they come.
+        let mut looks: Vec<Command> = Vec::new();
+        for member in members.iter().filter(|member| !member.commands.is_empty()) {
+            self.forget(member.step);
+            looks.extend(reads(member.step, &self.facts).0);
+        }
+        let last = members.last().map_or(0, |member| member.index + 1);
+        looks.extend(self.foresee(None, &coming[last..]).await);
+        let looks = self.unknown(looks);
         let doing = format!("making the changes of {} steps", members.len());
         let mut done = self.counted(doing, commands.len());
-        let (outputs, mut broken) = self.session.change_in_turn(&commands, &mut done).await;
+        let InTurn { made, read, mut broken } = self.session.change_in_turn(&commands, &looks, &mut done).await;
         let lost = broken.is_some();
-        let mut outputs = outputs.into_iter();
+        let mut outputs = made.into_iter();
         let mut plans = Vec::new();
-        let mut made: Vec<&dyn Step> = Vec::new();
         let mut behind = members.into_iter();
         for member in behind.by_ref() {
             let wanted = member.commands.len();
@@ -235,17 +236,10 @@ impl HostRun {
             if !whole {
                 break;
             }
-            if wanted > 0 {
-                made.push(member.step);
-            }
         }
         if lost {
-            let sent: Vec<Member<'_>> = behind.filter(|member| !member.commands.is_empty()).collect();
-            // A control in trouble does not end the host: what may be made by now is looked at before it is planned.
-            for member in &sent {
-                self.forget(member.step);
-            }
-            let unknown: Vec<&str> = sent.iter().map(|member| coming[member.index].bound.name.as_str()).collect();
+            let sent = behind.filter(|member| !member.commands.is_empty());
+            let unknown: Vec<&str> = sent.map(|member| coming[member.index].bound.name.as_str()).collect();
             if !unknown.is_empty() {
                 self.note(format!(
                     "sent together with the change that has no answer, so they may be made or not: {}. Running this again tells",
@@ -254,13 +248,11 @@ impl HostRun {
             }
             return Ok(plans);
         }
-        let mut looks: Vec<Command> = made.iter().flat_map(|step| reads(*step, &self.facts).0).collect();
-        for step in made {
-            self.forget(step);
+        if read.is_empty() {
+            self.observe(looks).await?;
+        } else {
+            self.noted_along(looks, read);
         }
-        let last = plans.last().map_or(0, |(index, _)| index + 1);
-        looks.extend(self.foresee(None, &coming[last..]).await);
-        self.observe(looks).await?;
         Ok(plans)
     }
 }

@@ -195,12 +195,7 @@ impl HostRun {
 
     /// Reads what is not fresh among these commands. A lost connection is opened again once: reads change nothing.
     pub(super) async fn observe(&mut self, commands: Vec<Command>) -> Result<(), HostError> {
-        let mut wanted: Vec<Command> = Vec::new();
-        for command in commands {
-            if self.observed.get(&command).is_none() && !wanted.iter().any(|w| w.text() == command.text()) {
-                wanted.push(command);
-            }
-        }
+        let wanted = self.unknown(commands);
         if wanted.is_empty() {
             return Ok(());
         }
@@ -227,12 +222,36 @@ impl HostRun {
                 }
             }
         }
-        for (command, output) in wanted.iter().zip(outputs) {
+        self.noted(&wanted, outputs);
+        Ok(())
+    }
+
+    /// Those of these commands whose output is not known, each once.
+    pub(super) fn unknown(&self, commands: Vec<Command>) -> Vec<Command> {
+        let mut wanted: Vec<Command> = Vec::new();
+        for command in commands {
+            if self.observed.get(&command).is_none() && !wanted.iter().any(|w| w.text() == command.text()) {
+                wanted.push(command);
+            }
+        }
+        wanted
+    }
+
+    /// Keeps outputs that show the host as it is now.
+    fn noted(&mut self, commands: &[Command], outputs: Vec<Output>) {
+        for (command, output) in commands.iter().zip(outputs) {
             let output = Arc::new(output);
             self.last_seen.insert(command, output.clone());
             self.observed.insert(command, output);
         }
-        Ok(())
+    }
+
+    /// The same for what was read along with something else. Where hostd did not answer, it is read again when it is
+    /// needed, and hostd waited for.
+    pub(super) fn noted_along(&mut self, commands: Vec<Command>, outputs: Vec<Output>) {
+        let answered = commands.into_iter().zip(outputs).filter(|(_, output)| !hostd_is_down(output));
+        let (commands, outputs): (Vec<_>, Vec<_>) = answered.unzip();
+        self.noted(&commands, outputs);
     }
 
     /// Waits for a management agent that restarts in the middle of the work, as long as for one that starts.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::esxi::{Command, Output};
-use crate::transport::{Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
+use crate::transport::{Chained, Connector, Cost, Payload, Reply, Request, Shell, Target, TransportError};
 
 /// A session that can be opened again after a reboot or a lost connection.
 pub struct Session {
@@ -15,6 +15,16 @@ pub struct Session {
     command_timeout: Duration,
     /// The limit that the present step sets for each of its commands.
     step_timeout: Option<Duration>,
+}
+
+/// How changes that were made in turn went.
+pub struct InTurn {
+    /// The outputs of the changes that began.
+    pub made: Vec<Output>,
+    /// Those of the reads behind them; nothing when they have to be read again.
+    pub read: Vec<Output>,
+    /// What broke the changes off, if anything did.
+    pub broken: Option<TransportError>,
 }
 
 impl Session {
@@ -108,21 +118,31 @@ impl Session {
         Ok(replies.into_iter().map(output).collect())
     }
 
-    /// Makes changes one after the other in one round trip, as long as each ends with code 0 and says nothing: the
-    /// outputs of those that began, and what broke it off, if anything did.
+    /// Makes changes one after the other, as long as each ends with code 0 and says nothing, and then, however that
+    /// went, reads: all in one round trip where the host is quick.
     pub async fn change_in_turn(
         &mut self,
-        commands: &[Command],
+        changes: &[Command],
+        reads: &[Command],
         done: &mut (dyn FnMut(usize) + Send),
-    ) -> (Vec<Output>, Option<TransportError>) {
-        let requests: Vec<Request> = commands.iter().map(|c| self.request(c, true)).collect();
-        for command in commands {
+    ) -> InTurn {
+        let requests = |commands: &[Command], changes| -> Vec<Request> {
+            commands.iter().map(|c| self.request(c, changes)).collect()
+        };
+        let (chain, behind) = (requests(changes, true), requests(reads, false));
+        for command in changes.iter().chain(reads) {
             tracing::debug!(host = self.target.name, %command, "sending");
         }
         let lost = self.lost();
-        let Some(shell) = self.shell.as_mut() else { return (Vec::new(), Some(lost)) };
-        let chained = shell.in_turn(&requests, done).await;
-        (chained.replies.into_iter().map(output).collect(), chained.broken)
+        let chained = match self.shell.as_mut() {
+            Some(shell) => shell.in_turn(&chain, &behind, done).await,
+            None => Chained { broken: Some(lost), ..Chained::default() },
+        };
+        InTurn {
+            made: chained.replies.into_iter().map(output).collect(),
+            read: chained.behind.into_iter().map(output).collect(),
+            broken: chained.broken,
+        }
     }
 
     /// Runs one command that changes nothing.

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Action, Change, Effect, Kind, Seen, Step, StepError, Undo, parse_as};
+use super::{About, Action, Change, Effect, Kind, Seen, Step, StepError, Undo, parse_as};
 use crate::esxi::forms::Record;
 use crate::esxi::{Command, HostFacts, Output};
 
@@ -303,8 +303,8 @@ impl Step for Module {
         Some(&["esxcli system module"])
     }
 
-    fn about(&self) -> Vec<String> {
-        vec![self.spec.name.clone()]
+    fn about(&self) -> About {
+        About::one("module", &self.spec.name)
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

@@ -14,6 +14,23 @@ use crate::esxi::{Command, HostFacts, Output};
 
 use super::step::{Action, Detached, Seen, StepError, Verdict, default_judge};
 
+/// What changes of standard switches and their port groups may alter: all of the network but the firewall, whose rules
+/// name neither.
+pub(crate) const OF_SWITCHES: &[&str] = &[
+    "esxcli network diag",
+    "esxcli network ens",
+    "esxcli network ip",
+    "esxcli network multicast",
+    "esxcli network nic",
+    "esxcli network port",
+    "esxcli network sriovnic",
+    "esxcli network vm",
+    "esxcli network vswitch",
+];
+
+/// The kind of things that standard switches and their port groups are: see [`About`](super::step::About).
+pub(crate) const STANDARD_SWITCH: &str = "standard switch";
+
 /// How long the host waits for the confirmation of a change to the session's own network before it rolls back.
 pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_secs(120);
 

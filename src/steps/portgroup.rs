@@ -8,7 +8,7 @@ use crate::esxi::net::{self, Security, name_opt};
 use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::{self, Interfaces};
-use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
+use super::step::{About, Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
 use super::vmknic::Presence;
 
 /// The kind `portgroup`.
@@ -213,11 +213,11 @@ impl Step for Portgroup {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        Some(&["esxcli network"])
+        Some(network::OF_SWITCHES)
     }
 
-    fn about(&self) -> Vec<String> {
-        vec![self.name.as_str().to_owned()]
+    fn about(&self) -> About {
+        About::one(network::STANDARD_SWITCH, format!("port group {}", self.name.as_str()))
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

@@ -167,7 +167,7 @@ impl Step for PortgroupVlans {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        Some(&["esxcli network"])
+        Some(network::OF_SWITCHES)
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

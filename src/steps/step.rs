@@ -11,6 +11,27 @@ use serde::{Deserialize, Serialize};
 use crate::esxi::failure::failure;
 use crate::esxi::{Command, HostFacts, Output, Outputs};
 
+/// Things that a step's changes are about: see [`Step::about`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The kind of the things; empty when nothing is known.
+    pub kind: &'static str,
+    /// Their names: the keys of settings, a module's name.
+    pub names: Vec<String>,
+}
+
+impl About {
+    /// One thing.
+    pub fn one(kind: &'static str, name: impl Into<String>) -> Self {
+        Self { kind, names: vec![name.into()] }
+    }
+
+    /// Whether both are known to be about different things of one kind.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        !self.kind.is_empty() && self.kind == other.kind && self.names.iter().all(|name| !other.names.contains(name))
+    }
+}
+
 /// A step with its desired state, ready for one host. Pure: no I/O, no clock, no randomness.
 pub trait Step: fmt::Debug + Send + Sync {
     /// One line that says what is wanted, for a step that has no name of its own.
@@ -58,11 +79,11 @@ pub trait Step: fmt::Debug + Send + Sync {
         None
     }
 
-    /// What the step's changes are about (the keys of settings, a module's name), where two steps of this kind about
-    /// different things neither alter nor build on what the other one compares. Such changes are made in one round trip.
-    /// Empty, the default: nothing is known.
-    fn about(&self) -> Vec<String> {
-        Vec::new()
+    /// What the step's changes are about: two steps about different things of one kind neither alter nor build on what
+    /// the other one compares, whatever else their commands print. Such changes are made in one round trip. Nothing, the
+    /// default: it is not known.
+    fn about(&self) -> About {
+        About::default()
     }
 
     /// Whether only the state after the next boot proves the change, so that reading at once proves nothing.

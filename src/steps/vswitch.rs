@@ -9,7 +9,7 @@ use crate::esxi::{Command, HostFacts, Output};
 
 use super::network::{self, Interfaces, Mtu, SecurityWanted};
 use super::portgroup::Name;
-use super::step::{Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
+use super::step::{About, Action, Change, Kind, Seen, Step, StepError, Undo, Verdict, parse_as};
 use super::vmknic::Presence;
 
 /// The kind `vswitch`.
@@ -119,7 +119,22 @@ impl Step for Vswitch {
     }
 
     fn influences(&self) -> Option<&'static [&'static str]> {
-        Some(&["esxcli network"])
+        Some(network::OF_SWITCHES)
+    }
+
+    fn about(&self) -> About {
+        // A switch that goes takes its port groups along, an uplink may come from another switch, and port groups
+        // inherit the security policy. What is left, no port group and no other switch has to do with: a port group on
+        // a switch that is not there yet is planned all the same.
+        let only_itself = self.state == Presence::Present
+            && self.uplinks.is_none()
+            && self.uplinks_add.is_none()
+            && self.security.is_none();
+        if only_itself {
+            About::one(network::STANDARD_SWITCH, format!("switch {}", self.name.as_str()))
+        } else {
+            About::default()
+        }
     }
 
     fn compare(&self, seen: &Seen<'_>) -> Result<Vec<Change>, StepError> {

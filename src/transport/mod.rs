@@ -103,6 +103,8 @@ impl Reply {
 pub struct Chained {
     /// The replies of those that began and ended, in their order.
     pub replies: Vec<Reply>,
+    /// The replies of what was asked behind the chain; all of them or none.
+    pub behind: Vec<Reply>,
     /// What broke it off at the first command without a reply; whether later ones began is not known then.
     pub broken: Option<TransportError>,
 }
@@ -130,7 +132,15 @@ pub trait Shell: Send + Sync {
     /// Runs commands one after the other, in one round trip: the next begins only when the last was
     /// [quiet](Reply::is_quiet). For commands that leave nothing running behind them: what a daemon keeps open would be
     /// waited for. Line feeds at the end of an output may be missing. Standard input is never given.
-    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained;
+    ///
+    /// What is asked `behind` it runs after it, however it ended: reads, in the same round trip unless they are better
+    /// spread over channels. `done` is called for the chain's own requests.
+    async fn in_turn(
+        &mut self,
+        requests: &[Request],
+        behind: &[Request],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Chained;
 
     /// Sends bytes into `path` on the host: written beside it, compared by SHA-256 there, mode set, moved into
     /// place. Leaves no partial file behind, whatever happens.

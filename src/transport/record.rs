@@ -211,15 +211,24 @@ impl Shell for RecordingShell {
         replies
     }
 
-    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+    async fn in_turn(
+        &mut self,
+        requests: &[Request],
+        behind: &[Request],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Chained {
         let since = Instant::now();
-        let chained = self.inner.in_turn(requests, done).await;
+        let chained = self.inner.in_turn(requests, behind, done).await;
         let began = (chained.replies.len() + usize::from(chained.broken.is_some())).min(requests.len());
         let mut tape = locked(&self.tape);
         let asks = tape.questions(&requests[..began]);
         tape.answered(&asks, requests, &chained.replies);
         if let (Some(error), Some(at)) = (&chained.broken, began.checked_sub(1)) {
             tape.broken(&asks[at], requests[at].changes, error, since);
+        }
+        if !chained.behind.is_empty() {
+            let asks = tape.questions(behind);
+            tape.answered(&asks, behind, &chained.behind);
         }
         drop(tape);
         chained

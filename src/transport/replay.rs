@@ -178,6 +178,15 @@ enum Course {
 }
 
 impl ReplayShell {
+    /// Whether each of these requests ends with an answer.
+    fn answers(&self, requests: &[Request]) -> bool {
+        let mut far = locked(&self.far);
+        requests.iter().all(|request| {
+            let ask = far.asked.command(request);
+            matches!(far.peek(&ask), Ok(Answer { outcome: Outcome::Ended { .. }, .. }))
+        })
+    }
+
     /// What becomes of these requests. A batch that ended early was recorded at the request that ended it; what the
     /// others answered is not known, and they were asked again later.
     fn course(&self, requests: &[Request]) -> Result<Course, TransportError> {
@@ -240,7 +249,12 @@ impl Shell for ReplayShell {
         }
     }
 
-    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+    async fn in_turn(
+        &mut self,
+        requests: &[Request],
+        behind: &[Request],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Chained {
         let before = self.cost.round_trips;
         let mut chained = Chained::default();
         for (index, request) in requests.iter().enumerate() {
@@ -251,6 +265,10 @@ impl Shell for ReplayShell {
             if !chained.replies.get(index).is_some_and(Reply::is_quiet) {
                 break;
             }
+        }
+        // Whoever needs what has no answer here asks for it again, and hears why.
+        if chained.broken.is_none() && self.answers(behind) {
+            chained.behind = self.batch(behind, &mut |_| {}).await.unwrap_or_default();
         }
         self.cost.round_trips = (before + 1).min(self.cost.round_trips);
         chained

@@ -10,7 +10,7 @@ mod tests;
 use crate::esxi::{Command, HostFacts, Output};
 
 use super::network;
-use super::step::{Change, Kind, Seen, Step, StepError, Verdict, parse_as};
+use super::step::{About, Change, Kind, Seen, Step, StepError, Verdict, parse_as};
 
 pub use spec::Firewall;
 use spec::{Allowed, Target};
@@ -85,10 +85,10 @@ impl Step for Firewall {
         ])
     }
 
-    fn about(&self) -> Vec<String> {
+    fn about(&self) -> About {
         match &self.target {
-            Target::Ruleset { name, .. } => vec![name.clone()],
-            Target::Every { .. } | Target::Whole { .. } => Vec::new(),
+            Target::Ruleset { name, .. } => About::one("ruleset", name),
+            Target::Every { .. } | Target::Whole { .. } => About::default(),
         }
     }
 

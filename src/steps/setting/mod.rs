@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::accept::Accept;
 use super::sysargs::Scalar;
-use super::{Change, Effect, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, parse_as};
+use super::{About, Change, Effect, Kind, Seen, Step, StepError, Undo, Verdict, default_judge, parse_as};
 use crate::esxi::settings::{HostdType, Key, World};
 use crate::esxi::{Command, HostFacts, Output};
 
@@ -386,8 +386,8 @@ impl Step for Setting {
         ])
     }
 
-    fn about(&self) -> Vec<String> {
-        self.wanted.iter().map(|(key, _)| key.dotted.clone()).collect()
+    fn about(&self) -> About {
+        About { kind: "setting", names: self.wanted.iter().map(|(key, _)| key.dotted.clone()).collect() }
     }
 
     fn judge(&self, action: &Command, output: &Output) -> Result<Verdict, StepError> {

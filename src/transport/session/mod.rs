@@ -136,7 +136,7 @@ impl Session {
         requests: &[Request],
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Reply>, TransportError> {
-        let (all, failure) = self.work(requests, false, done).await?;
+        let (all, failure) = self.work(requests, 0, done).await?;
         let complete: Option<Vec<Reply>> = all.into_iter().collect();
         match (complete, failure) {
             // A channel that could not be had does no harm when the others did all the work.
@@ -150,11 +150,11 @@ impl Session {
         TransportError::Protocol { host: self.link.host().to_owned(), detail }
     }
 
-    /// Runs requests, `in_turn` as a chain on one channel.
+    /// Runs requests, the first `in_turn` of them as a chain; with a chain, all on one channel.
     async fn work(
         &mut self,
         requests: &[Request],
-        in_turn: bool,
+        in_turn: usize,
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Worked, TransportError> {
         let host = self.link.host().to_owned();
@@ -175,13 +175,13 @@ impl Session {
     async fn once(
         &mut self,
         requests: &[Request],
-        in_turn: bool,
+        in_turn: usize,
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Option<Worked>, TransportError> {
         let host = self.link.host().to_owned();
         let first = self.first_shell().await?;
-        let slow = !in_turn && self.usual.exceeds(requests.len(), self.patience);
-        let most = if in_turn { 1 } else { Target::channels_for(self.limit, requests.len()) };
+        let slow = in_turn == 0 && self.usual.exceeds(requests.len(), self.patience);
+        let most = if in_turn > 0 { 1 } else { Target::channels_for(self.limit, requests.len()) };
         let workers = if slow { most } else { 1 };
         let work = Arc::new(Work::new(Arc::clone(&self.link), requests.to_vec(), workers, in_turn, self.timeout));
         // Whoever drops this future half-way leaves commands behind that may hold their channels.
@@ -269,16 +269,29 @@ impl Shell for Session {
         self.run(requests, done).await
     }
 
-    async fn in_turn(&mut self, requests: &[Request], done: &mut (dyn FnMut(usize) + Send)) -> Chained {
+    async fn in_turn(
+        &mut self,
+        requests: &[Request],
+        behind: &[Request],
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Chained {
         let mut chained = Chained::default();
         if requests.is_empty() {
             return chained;
         }
         self.cost.round_trips += 1;
-        let (all, failure) = match self.work(requests, true, done).await {
+        let apart = self.usual.exceeds(behind.len(), self.patience);
+        let together = [requests, if apart { &[] } else { behind }].concat();
+        let mut counted = |index| {
+            if index < requests.len() {
+                done(index);
+            }
+        };
+        let (mut all, failure) = match self.work(&together, requests.len(), &mut counted).await {
             Ok(worked) => worked,
             Err(error) => (vec![None], Some(error)),
         };
+        let read = all.split_off(requests.len().min(all.len()));
         for reply in all {
             match reply {
                 Some(reply) if reply.code == NOT_BEGUN => break,
@@ -291,6 +304,12 @@ impl Shell for Session {
             }
         }
         self.cost.commands += chained.replies.len() as u64;
+        if apart && chained.broken.is_none() {
+            chained.behind = self.batch(behind, &mut |_| {}).await.unwrap_or_default();
+        } else {
+            self.cost.commands += read.iter().flatten().count() as u64;
+            chained.behind = read.into_iter().collect::<Option<_>>().unwrap_or_default();
+        }
         chained
     }
 

@@ -109,8 +109,8 @@ pub(super) struct Work {
     link: Arc<dyn Link>,
     requests: Vec<Request>,
     workers: usize,
-    /// One after the other, each only if the one before was quiet.
-    in_turn: bool,
+    /// So many at the beginning run each only if the one before was quiet.
+    in_turn: usize,
     /// For a shell's first word.
     limit: Duration,
     board: Mutex<Board>,
@@ -136,7 +136,7 @@ impl Work {
         link: Arc<dyn Link>,
         requests: Vec<Request>,
         workers: usize,
-        in_turn: bool,
+        in_turn: usize,
         limit: Duration,
     ) -> Self {
         let board = Board {
@@ -256,7 +256,7 @@ impl Work {
         loop {
             for index in share {
                 let request = &self.requests[index];
-                let queued = if self.in_turn {
+                let queued = if index < self.in_turn {
                     shell.send_in_turn(&request.script, index == 0)
                 } else {
                     shell.send(&request.script, request.stdin.as_deref())
