@@ -11,12 +11,11 @@ use tokio::time::Instant;
 use super::controls::Controls;
 use super::down::Slot;
 use super::events::{ControlVerdict, EventKind, HostResult};
-use super::identify::Identify;
 use super::observe::Coming;
 use super::run::{Context, Mode};
 use super::session::Session;
 use super::step::{Ended, Waiting};
-use crate::esxi::{Command, HostFacts, Output, Outputs};
+use crate::esxi::{HostFacts, Outputs};
 use crate::inventory::Host;
 use crate::playbook::{Bound, Scope, StepDef};
 use crate::transport::TransportError;
@@ -161,29 +160,10 @@ pub(super) async fn run_host(ctx: Arc<Context>, host: Host) -> HostOutcome {
 }
 
 impl HostRun {
-    /// The first round trip. A host that is not ESXi, or not of a line that the playbook is for, ends here.
-    async fn identify(ctx: Arc<Context>, host: Host, mut session: Session) -> Result<Self, (HostError, Session)> {
-        let facts = match Self::read_facts(&ctx, &mut session).await {
-            Ok(facts) => facts,
-            Err(error) => return Err((error, session)),
-        };
-        ctx.emit(EventKind::HostConnected {
-            host: host.name.clone(),
-            version: facts.version.to_string(),
-            build: facts.build,
-        });
-        let line = facts.version.line();
-        let wanted = &ctx.playbook.esxi;
-        if !wanted.is_empty() && !wanted.iter().any(|w| *w == line || facts.version.to_string() == *w) {
-            let error = HostError::Stopped(format!(
-                "this host runs ESXi {} and the playbook is made for {} (its key `esxi`). Nothing was changed",
-                facts.version,
-                wanted.join(", ")
-            ));
-            return Err((error, session));
-        }
+    /// A host that nothing was done on yet.
+    pub(super) fn new(ctx: Arc<Context>, host: Host, session: Session, facts: HostFacts) -> Self {
         let vars = crate::playbook::merge_vars(&ctx.playbook.vars, &host.vars, &ctx.options.extra_vars);
-        Ok(Self {
+        Self {
             result: HostResult { host: host.name.clone(), ..HostResult::default() },
             ctx,
             host,
@@ -201,53 +181,6 @@ impl HostRun {
             controls: Controls::default(),
             uncounted: 0,
             words: 0,
-        })
-    }
-
-    /// Identifies the host; waits for a management agent that is still starting.
-    async fn read_facts(ctx: &Context, session: &mut Session) -> Result<HostFacts, HostError> {
-        let identify = Identify::default();
-        Self::facts_from(ctx, session, &identify, identify.commands(), Outputs::default()).await
-    }
-
-    /// The facts after a reboot, of which this host summary proved that it was one.
-    pub(super) async fn facts_again(&mut self, summary: Output) -> Result<HostFacts, HostError> {
-        let identify = Identify::default();
-        let mut seen = Outputs::default();
-        seen.insert(&Identify::summary(), summary);
-        let commands = identify.after_reboot();
-        Self::facts_from(&self.ctx, &mut self.session, &identify, commands, seen).await
-    }
-
-    async fn facts_from(
-        ctx: &Context,
-        session: &mut Session,
-        identify: &Identify,
-        mut commands: Vec<Command>,
-        mut seen: Outputs,
-    ) -> Result<HostFacts, HostError> {
-        let deadline = Instant::now() + ctx.options.agent_timeout;
-        let mut pause = Duration::from_millis(500);
-        loop {
-            let outputs = session.read(&commands, &mut |_| {}).await?;
-            for (command, output) in commands.iter().zip(outputs) {
-                seen.insert(command, output);
-            }
-            let facts = identify.facts(&seen).map_err(|e| HostError::Stopped(e.to_string()))?;
-            if !identify.hostd_down(&seen) {
-                return Ok(facts);
-            }
-            if Instant::now() >= deadline {
-                return Err(HostError::Stopped(format!(
-                    "SSH answers, but the management agent (hostd) did not within {} s. See /var/log/hostd.log on the host; \
-                     `/etc/init.d/hostd restart` starts it again",
-                    ctx.options.agent_timeout.as_secs()
-                )));
-            }
-            ctx.pause(pause).await?;
-            pause = (pause * 2).min(AGENT_PAUSE);
-            // What does not come from hostd is known.
-            commands = identify.of_hostd();
         }
     }
 
@@ -338,17 +271,22 @@ impl HostRun {
         Ok(again)
     }
 
-    /// Binds a step to this host as it is now.
-    pub(super) fn bind(&mut self, def: &StepDef) -> Result<Vec<Bound>, HostError> {
+    /// A step as it would be on this host as it is now.
+    pub(super) fn would_bind(&self, def: &StepDef) -> Result<Vec<Bound>, HostError> {
         let scope = Scope {
             vars: &self.vars,
             facts: &self.facts,
             inventory_name: &self.host.name,
             registered: &self.registered,
         };
-        let bound = self.ctx.playbook.bind(def, &scope).map_err(|problems| {
+        self.ctx.playbook.bind(def, &scope).map_err(|problems| {
             HostError::Stopped(format!("step {} cannot be used on this host:\n{problems}", def.number))
-        });
+        })
+    }
+
+    /// Binds a step to this host as it is now.
+    pub(super) fn bind(&mut self, def: &StepDef) -> Result<Vec<Bound>, HostError> {
+        let bound = self.would_bind(def);
         for (item, what) in bound.iter().flatten().enumerate() {
             for (part, value) in what.what.iter().flat_map(|step| step.secrets()) {
                 let item = if item == 0 { String::new() } else { format!(", item {}", item + 1) };
@@ -399,7 +337,7 @@ impl HostRun {
 }
 
 /// The longest run of steps of which none needs a value that another one in it registers: they read together.
-fn next_segment<'a>(queue: &mut VecDeque<&'a StepDef>) -> Vec<&'a StepDef> {
+pub(super) fn next_segment<'a>(queue: &mut VecDeque<&'a StepDef>) -> Vec<&'a StepDef> {
     let mut segment: Vec<&StepDef> = Vec::new();
     while let Some(next) = queue.front() {
         let needs_one = segment.iter().filter_map(|s| s.register.as_ref()).any(|r| next.uses_registered.contains(r));

@@ -1,8 +1,10 @@
 //! A run's journal on disk: what it was asked to do, and every event, written as it happens. It is what
 //! `esxprep log` shows, what `--resume` goes on from, and all that is left of a run that was killed.
 //!
-//! Under the state directory: `runs/<run>/meta.json`, `runs/<run>/events.jsonl`, `locks/<address>_<port>.lock`.
+//! Under the state directory: `runs/<run>/meta.json`, `runs/<run>/events.jsonl`, `locks/<address>_<port>.lock`,
+//! `known/<address>_<port>.json`.
 
+mod known;
 mod lock;
 mod meta;
 #[cfg(test)]

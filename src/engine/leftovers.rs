@@ -9,8 +9,8 @@ use super::events::EventKind;
 use super::host::{HostError, HostRun};
 use super::journal::{RunInfo, RunState, StateDir};
 use super::run::Mode;
-use crate::esxi::Command;
 use crate::esxi::command::quote;
+use crate::esxi::{Command, Outputs};
 use crate::transport::TransportError;
 
 /// Says that esxprep entered maintenance mode and has not left it yet. In a RAM disk: a reboot forgets it.
@@ -78,6 +78,10 @@ impl HostRun {
     pub(super) async fn clear_leftovers(&mut self) -> Result<(), HostError> {
         if self.ctx.options.mode != Mode::Apply {
             return Ok(());
+        }
+        if !self.facts.leftovers.is_empty() {
+            // What was read along with them may be what they made of it.
+            self.observed = Outputs::default();
         }
         let marked = self.facts.leftovers.iter().any(|path| path == MAINTENANCE);
         if self.facts.maintenance && !marked && self.ctx.has_journal() {

@@ -8,6 +8,7 @@ mod controls;
 pub(crate) mod detached;
 mod down;
 pub mod events;
+mod first;
 pub mod host;
 pub mod identify;
 pub mod journal;

@@ -17,7 +17,8 @@ use super::artifacts::{ArtifactStore, foreseen};
 use super::down::Down;
 use super::events::{Event, EventKind};
 use super::host::{HostError, HostOutcome, run_host};
-use super::journal::HostLock;
+use super::journal::{HostLock, StateDir};
+use crate::esxi::HostFacts;
 use crate::fixture::RecordedArtifact;
 use crate::fixture::secrets::SecretBook;
 use crate::inventory::Host;
@@ -215,7 +216,7 @@ impl Context {
     pub(super) fn closed(&self, host: &str) -> Option<String> {
         self.has_journal().then_some(())?;
         let names = self.names.get()?;
-        let all = self.closed.get_or_init(|| match super::journal::StateDir::locate() {
+        let all = self.closed.get_or_init(|| match StateDir::locate() {
             Ok(state) => super::closed::explain(&state, names),
             Err(_) => HashMap::new(),
         });
@@ -225,6 +226,18 @@ impl Context {
     /// Leave to be down, where that is limited. In a replay nobody waits for another: each host does what it did.
     pub(super) fn down(&self) -> Option<Down> {
         self.down.get().cloned().flatten().filter(|_| self.options.begun.is_none())
+    }
+
+    /// Where what hosts are like is kept from one run to the next; nowhere for a run without a journal, and for hosts that
+    /// no other run can know of.
+    pub(super) fn remembers(&self) -> Option<StateDir> {
+        (self.has_journal() && self.lock_hosts).then(|| StateDir::locate().ok())?
+    }
+
+    /// Whether the playbook is made for such a host.
+    pub(super) fn is_for(&self, facts: &HostFacts) -> bool {
+        let (wanted, line) = (&self.playbook.esxi, facts.version.line());
+        wanted.is_empty() || wanted.iter().any(|w| *w == line || facts.version.to_string() == *w)
     }
 
     /// Whether a journal is kept of the run.

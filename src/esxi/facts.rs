@@ -3,10 +3,10 @@
 use super::version::Version;
 
 /// Facts of one host, as identified at the start of a run and again after every reboot.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct HostFacts {
     /// The version, from `vmware -v`.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
     pub version: Version,
     /// The build number, from `vmware -v`.
     pub build: u64,
@@ -41,7 +41,7 @@ pub struct HostFacts {
 
 /// What a host runs on, as `vim-cmd hostsvc/hostsummary` says (recorded on 6.0: hostsummary-grep-cpumodel; the names of
 /// the other fields are those of the vSphere API's `HostHardwareSummary`).
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Hardware {
     /// Who made it; empty when not known.
     pub vendor: String,
@@ -80,6 +80,11 @@ impl Hardware {
 
 fn as_text<S: serde::Serializer>(v: &Version, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(v)
+}
+
+fn of_text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Version, D::Error> {
+    let text: String = serde::Deserialize::deserialize(from)?;
+    text.parse().map_err(serde::de::Error::custom)
 }
 
 impl HostFacts {

@@ -30,10 +30,10 @@ fn like_esxi() -> String {
 }
 
 /// A simulated host with OpenSSH's server in front of it too.
-struct Front {
-    home: Home,
+pub(super) struct Front {
+    pub(super) home: Home,
     sim: SimHosts,
-    sshd: Sshd,
+    pub(super) sshd: Sshd,
     root: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl Front {
         Self { home, sim, sshd, root }
     }
 
-    fn plain() -> Self {
+    pub(super) fn plain() -> Self {
         Self::start("8.0", "", &["ed25519", "ecdsa"])
     }
 
@@ -70,7 +70,7 @@ impl Front {
         ))
     }
 
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         arg(&self.sshd.path(name)).to_owned()
     }
 

@@ -52,8 +52,45 @@ fn ten_changes_cost_few_round_trips() {
     let events: Vec<String> = ran.events().iter().map(|e| e["event"].as_str().unwrap().to_owned()).collect();
     let first = events.iter().position(|e| e == "step").unwrap();
     assert!(events[..first].iter().filter(|e| *e == "making").count() >= 6, "{events:?}");
+    // What the host is like is known from the run before: what will be read of it is asked for along with who it is.
     let again = apply(&home, &sim, TEN, 0);
     assert_eq!(statuses(&again), ["ok"; 10], "{}", again.all());
+    assert_eq!(round_trips(&again), 1, "{}", again.all());
+    // Nor does another playbook cost more than that, what it changes, and the save.
+    let other = TEN
+        .replace("60", "70")
+        .replace("vlan: 1", "vlan: 2")
+        .replace("  - syslog: {loghost: 'tcp://192.0.2.9:514'}\n", "");
+    let ran = apply(&home, &sim, &other, 0);
+    assert_eq!(statuses(&ran).iter().filter(|s| *s == "changed").count(), 5, "{}", ran.all());
+    assert_eq!(round_trips(&ran), 3, "{}", ran.all());
+}
+
+#[test]
+fn what_is_remembered_of_a_host_is_only_a_guess() {
+    let home = Home::new();
+    let sim = SimHosts::start(&home, "8.0", 1, &[]);
+    let playbook = "steps:\n  - setting: {key: UserVars.DcuiTimeOut, value: \"{{ 700 if host.version is version('<', '7.0') else 601 }}\"}\n\
+               \x20 - module: {name: vmkusb, enabled: true}\n  - ntp: {servers: [192.0.2.1]}\n";
+    let first = apply(&home, &sim, playbook, 0);
+    let known = std::fs::read_dir(home.path("state/esxprep/known")).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&known).unwrap();
+    assert!(text.contains("8.0.") && apply(&home, &sim, playbook, 0).of("step").len() == 3, "{text}");
+    // Another release at the same address, and a file that is no more than half there.
+    for kept in [text.replace("8.0.", "6.5."), text[..text.len() / 2].to_owned()] {
+        std::fs::write(&known, kept).unwrap();
+        let ran = apply(&home, &sim, playbook, 0);
+        assert_eq!(statuses(&ran), ["ok"; 3], "{}", ran.all());
+        assert_eq!(ran.of("host_connected"), {
+            let mut same = first.of("host_connected");
+            for (event, now) in same.iter_mut().zip(ran.of("host_connected")) {
+                event["time"] = now["time"].clone();
+                event["run"] = now["run"].clone();
+            }
+            same
+        });
+        assert_eq!(std::fs::read_to_string(&known).unwrap(), text, "it is known again");
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Drop for HostLock {
 }
 
 /// An address as a file name: letters, digits, `.` and `-` stay, the rest becomes `%xx`, so no two are alike.
-fn file_name(address: &str) -> String {
+pub(super) fn file_name(address: &str) -> String {
     address
         .to_ascii_lowercase()
         .bytes()
