@@ -34,6 +34,13 @@ pub(super) struct Ahead {
     pub read_again: bool,
 }
 
+impl Ahead {
+    /// How long they took.
+    pub fn seconds(&self) -> f64 {
+        self.answers.iter().flatten().map(|output| output.seconds).sum()
+    }
+}
+
 /// What a step would do in a chain.
 enum Part {
     /// It asks the host for nothing now.
@@ -206,16 +213,20 @@ impl HostRun {
         }
         self.ctx.journalled().await;
         let commands: Vec<Command> = members.iter().flat_map(|member| member.commands.iter().cloned()).collect();
+        let acting: Vec<&Member<'_>> = members.iter().filter(|member| !member.commands.is_empty()).collect();
         // What is read behind them shows the host as they leave it, however far they come.
         let mut looks: Vec<Command> = Vec::new();
-        for member in members.iter().filter(|member| !member.commands.is_empty()) {
+        for member in &acting {
             self.forget(member.step);
             looks.extend(reads(member.step, &self.facts).0);
         }
         let last = members.last().map_or(0, |member| member.index + 1);
         looks.extend(self.foresee(None, &coming[last..]).await);
         let looks = self.unknown(looks);
-        let doing = format!("making the changes of {} steps", members.len());
+        let doing = match acting.as_slice() {
+            [one] => coming[one.index].bound.name.clone(),
+            all => format!("making the changes of {} steps", all.len()),
+        };
         let mut done = self.counted(doing, commands.len());
         let InTurn { made, read, mut broken } = self.session.change_in_turn(&commands, &looks, &mut done).await;
         let lost = broken.is_some();

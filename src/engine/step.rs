@@ -154,6 +154,7 @@ impl HostRun {
             left_out(self, already, Some(ControlVerdict::NotJudged));
             return Ok(());
         }
+        let ahead = planned.as_ref().and_then(|planned| planned.ahead.as_ref()).map_or(0.0, Ahead::seconds);
         // What was made ahead is reported, whatever the user wants now.
         if planned.as_ref().is_none_or(|planned| planned.ahead.is_none()) {
             self.ctx.interrupted()?;
@@ -215,7 +216,7 @@ impl HostRun {
                     let ended = Ended {
                         status: Some(status),
                         changes: if differs { shown(&done.changes) } else { Vec::new() },
-                        seconds: started.elapsed().as_secs_f64(),
+                        seconds: ahead + started.elapsed().as_secs_f64(),
                         note: Some(done.notes.join("; ")),
                         error: None,
                         verdict: Some(match (fails, done.unjudged) {
@@ -242,7 +243,7 @@ impl HostRun {
                     return Ok(());
                 }
                 Err(failed) => {
-                    let seconds = started.elapsed().as_secs_f64();
+                    let seconds = ahead + started.elapsed().as_secs_f64();
                     let changes = shown(&failed.changes);
                     let verdict = if failed.unseen { ControlVerdict::NotJudged } else { ControlVerdict::Fail };
                     let ended = Ended { changes, seconds, ..Ended::failed(failed.error).judged(verdict) };

@@ -5,11 +5,21 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::{StateDir, lock::file_name, make_private_dir};
 use crate::esxi::HostFacts;
 
 /// Larger files are none of ours, in bytes.
 const LARGEST: u64 = 1024 * 1024;
+
+/// What is kept: the facts that templates see, and one that they do not see but reads depend on.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    managed: Option<bool>,
+    #[serde(flatten)]
+    facts: HostFacts,
+}
 
 impl StateDir {
     fn known_path(&self, address: &str, port: u16) -> PathBuf {
@@ -20,13 +30,15 @@ impl StateDir {
     pub fn known(&self, address: &str, port: u16) -> Option<HostFacts> {
         let path = self.known_path(address, port);
         fs::metadata(&path).ok().filter(|meta| meta.len() <= LARGEST)?;
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+        let Kept { managed, facts } = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        Some(HostFacts { managed, ..facts })
     }
 
     /// Keeps what a host is like, whole or not at all. Nobody misses what cannot be kept: the next run asks once more.
     pub fn keep_known(&self, address: &str, port: u16, facts: &HostFacts) {
         let path = self.known_path(address, port);
-        let (Some(dir), Ok(text)) = (path.parent(), serde_json::to_vec(facts)) else { return };
+        let kept = Kept { managed: facts.managed, facts: facts.clone() };
+        let (Some(dir), Ok(text)) = (path.parent(), serde_json::to_vec(&kept)) else { return };
         if fs::read(&path).is_ok_and(|kept| kept == text) {
             return;
         }
@@ -52,7 +64,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path().join("state"));
         let recorded = Host::recorded_on_6_7().facts;
-        let facts = HostFacts { hostname: "esx7".into(), running_vms: vec!["a b".into()], managed: None, ..recorded };
+        let facts = HostFacts { hostname: "esx7".into(), running_vms: vec!["a b".into()], ..recorded };
         assert_eq!(state.known("192.0.2.1", 22), None);
         state.keep_known("192.0.2.1", 22, &facts);
         assert_eq!(state.known("192.0.2.1", 22), Some(facts.clone()));
