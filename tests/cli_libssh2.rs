@@ -28,6 +28,8 @@ mod output;
 mod readonly;
 #[path = "cli/reads.rs"]
 mod reads;
+#[path = "common/sixty.rs"]
+mod sixty;
 #[path = "cli/vib.rs"]
 mod vib;
 #[path = "cli/vmk0.rs"]

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use super::common::{Ran, arg};
 use super::openssh::Front;
+use super::sixty::sixty_steps;
 use super::transport_support::user;
 
-#[path = "../common/sixty.rs"]
-mod sixty;
 #[path = "../common/turns.rs"]
 mod turns;
 use turns::Proxy;
@@ -97,7 +96,7 @@ fn fewest(tries: usize, turns: impl FnMut(usize) -> u64) -> u64 {
 fn sixty_steps_that_match_take_no_more_turns_than_ssh_needs_for_nothing() {
     let line = Line::new();
     let theirs = fewest(2, |_| line.ssh_true());
-    let sixty = sixty::sixty_steps();
+    let sixty = sixty_steps();
     let (first, at_first) = line.apply(&sixty);
     assert_eq!(first.of("step").len(), 60);
     // Who it is is not known before: one more.
@@ -118,6 +117,6 @@ fn ten_changes_take_ten_turns() {
         turns
     };
     let first = apply(1);
-    let known = fewest(2, |n| apply(n));
+    let known = fewest(2, apply);
     assert!(known <= 10 && first <= 12, "known {known}, at first {first}");
 }

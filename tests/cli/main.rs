@@ -33,6 +33,8 @@ mod vmk0;
 mod vms;
 mod wrapper;
 
+#[path = "../common/sixty.rs"]
+mod sixty;
 #[path = "../transport_support/mod.rs"]
 mod transport_support;
 

@@ -5,10 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::common::{Home, Ran, SimHosts, arg};
-
-#[path = "../common/sixty.rs"]
-mod sixty;
-use sixty::sixty_steps;
+use super::sixty::sixty_steps;
 
 #[test]
 fn sixty_steps_that_match_cost_one_batch_of_reads() {
