@@ -163,13 +163,8 @@ impl HostRun {
     /// What a step would do, if everything needed to tell is known.
     async fn part(&self, next: &Coming<'_>) -> Part {
         let Coming { def, bound, .. } = next;
-        let Ok(step) = &bound.what else { return Part::None };
-        let skipped = !self.ctx.options.selected(&def.tags) || self.resumed(def, bound).is_some();
-        if skipped || step.ends_ssh() {
-            return Part::None;
-        }
+        let Some(step) = self.takes_part(next).filter(|step| !step.ends_ssh()) else { return Part::None };
         let plain = def.retries == 0 && def.timeout.is_none() && bound.expect.is_empty() && bound.fix;
-        let step = step.as_ref();
         if !plain
             || self.waived(def).is_some()
             || step.barrier().is_some()

@@ -97,17 +97,21 @@ impl HostRun {
         for def in segment {
             coming.extend(self.bind(def)?.into_iter().map(|bound| Coming::new(def, bound)));
         }
-        let inputs: Vec<_> = coming
-            .iter()
-            .filter(|next| self.ctx.options.selected(&next.def.tags))
-            .filter_map(|next| next.bound.what.as_ref().ok())
-            .flat_map(|step| step.inputs())
-            .collect();
+        let inputs: Vec<_> =
+            coming.iter().filter_map(|next| self.takes_part(next)).flat_map(|step| step.inputs()).collect();
         self.ctx.artifacts.prepare(&inputs, &self.ctx, &self.host.name).await.map_err(HostError::Stopped)?;
         let reads = self.foresee(None, &coming).await;
         self.observe(reads).await?;
         self.follow(None, &coming).await?;
         Ok(coming)
+    }
+
+    /// The step, if this run has to do with it: its tags are chosen, it has a meaning on this host, and the run that this
+    /// one resumes did not do it.
+    pub(super) fn takes_part<'c>(&self, next: &'c Coming<'_>) -> Option<&'c dyn Step> {
+        let Coming { def, bound, .. } = next;
+        let step = bound.what.as_ref().ok()?.as_ref();
+        (self.ctx.options.selected(&def.tags) && self.resumed(def, bound).is_none()).then_some(step)
     }
 
     /// Reads what only the outputs of the first reads tell, of `step` and of those that are coming, together, until
@@ -117,8 +121,7 @@ impl HostRun {
         const DEEPEST: usize = 4;
         for _ in 0..DEEPEST {
             let mut more: Vec<Command> = Vec::new();
-            let selected = coming.iter().filter(|next| self.ctx.options.selected(&next.def.tags));
-            let others = selected.filter_map(|next| next.bound.what.as_ref().ok()).map(Box::as_ref);
+            let others = coming.iter().filter_map(|next| self.takes_part(next));
             for step in step.into_iter().chain(others) {
                 if reads(step, &self.facts).0.iter().any(|c| self.observed.get(c).is_none()) {
                     continue;
@@ -148,21 +151,21 @@ impl HostRun {
         let mut all: Vec<Command> = Vec::new();
         // Steps that close the way in run last.
         let closes = |c: &&Coming<'_>| c.bound.what.as_ref().is_ok_and(|s| s.ends_ssh());
-        for Coming { def, bound, .. } in coming.iter().filter(|c| !closes(c)).chain(coming.iter().filter(closes)) {
-            let Ok(step) = &bound.what else { continue };
+        for next in coming.iter().filter(|c| !closes(c)).chain(coming.iter().filter(closes)) {
+            let Coming { def, bound, .. } = next;
+            let Some(step) = self.takes_part(next) else { continue };
             if step.barrier().is_some() && self.ctx.options.mode == Mode::Apply && !self.ctx.options.no_reboot {
                 break;
             }
-            let judged = self.ctx.options.mode != Mode::Verify || step.verifiable();
-            if !judged || !self.ctx.options.selected(&def.tags) || self.resumed(def, bound).is_some() {
+            if self.ctx.options.mode == Mode::Verify && !step.verifiable() {
                 continue;
             }
-            let expected = self.expect(step.as_ref()).await;
-            let (shows, plans) = reads(step.as_ref(), &self.facts);
+            let expected = self.expect(step).await;
+            let (shows, plans) = reads(step, &self.facts);
             let plans = plans.into_iter().filter(|_| expected.plans);
             all.extend(shows.into_iter().chain(plans).filter(|c| !altered.reaches(c.text())).map(|c| def.limited(c)));
             if expected.acts {
-                altered.by(step.as_ref());
+                altered.by(step);
             }
             let checks = bound.expect.iter().flat_map(|e| e.reads(&self.facts));
             all.extend(checks.filter(|c| !altered.reaches(c.text())));

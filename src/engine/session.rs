@@ -108,10 +108,7 @@ impl Session {
         changes: bool,
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Output>, TransportError> {
-        let requests: Vec<Request> = commands.iter().map(|c| self.request(c, changes)).collect();
-        for command in commands {
-            tracing::debug!(host = self.target.name, %command, "sending");
-        }
+        let requests = self.requests(commands, changes);
         let lost = self.lost();
         let shell = self.shell.as_mut().ok_or(lost)?;
         let replies = shell.batch(&requests, done).await?;
@@ -126,13 +123,7 @@ impl Session {
         reads: &[Command],
         done: &mut (dyn FnMut(usize) + Send),
     ) -> InTurn {
-        let requests = |commands: &[Command], changes| -> Vec<Request> {
-            commands.iter().map(|c| self.request(c, changes)).collect()
-        };
-        let (chain, behind) = (requests(changes, true), requests(reads, false));
-        for command in changes.iter().chain(reads) {
-            tracing::debug!(host = self.target.name, %command, "sending");
-        }
+        let (chain, behind) = (self.requests(changes, true), self.requests(reads, false));
         let lost = self.lost();
         let chained = match self.shell.as_mut() {
             Some(shell) => shell.in_turn(&chain, &behind, done).await,
@@ -177,6 +168,14 @@ impl Session {
 
     fn lost(&self) -> TransportError {
         TransportError::Lost { host: self.target.name.clone(), during: "before a command could be sent".into() }
+    }
+
+    /// The commands as the transport takes them, on their way.
+    fn requests(&self, commands: &[Command], changes: bool) -> Vec<Request> {
+        for command in commands {
+            tracing::debug!(host = self.target.name, %command, "sending");
+        }
+        commands.iter().map(|command| self.request(command, changes)).collect()
     }
 
     fn request(&self, command: &Command, changes: bool) -> Request {
