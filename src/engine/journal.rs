@@ -299,13 +299,18 @@ impl Journal {
         &self.dir
     }
 
-    /// Adds an event. It is in the file when this returns, and on the disk when it ends a host or the run.
-    pub fn append(&mut self, event: &Event) -> Result<(), JournalError> {
+    /// Adds events. They are in the file when this returns, and on the disk when one of them ends a host or the run.
+    pub fn append(&mut self, events: &[Event]) -> Result<(), JournalError> {
         let path = self.dir.join("events.jsonl");
-        let line = event.to_line().map_err(|e| problem("write", &path)(e.into()))?;
-        // One write: a kill cuts at most this line.
-        self.events.write_all(format!("{line}\n").as_bytes()).map_err(problem("write", &path))?;
-        if matches!(event.kind, EventKind::HostFinished(_) | EventKind::RunFinished { .. }) {
+        let mut lines = String::new();
+        for event in events {
+            lines.push_str(&event.to_line().map_err(|e| problem("write", &path)(e.into()))?);
+            lines.push('\n');
+        }
+        // One write: a kill cuts at most one line.
+        self.events.write_all(lines.as_bytes()).map_err(problem("write", &path))?;
+        let ends = |event: &Event| matches!(event.kind, EventKind::HostFinished(_) | EventKind::RunFinished { .. });
+        if events.iter().any(ends) {
             self.events.sync_data().map_err(problem("write", &path))?;
         }
         Ok(())

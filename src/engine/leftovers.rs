@@ -172,7 +172,7 @@ mod tests {
         };
         assert!(!left_in_maintenance(&state, "esx1", "now"));
         let mut killed = state.create(&new("esx1")).unwrap();
-        killed.append(&entered("esx1")).unwrap();
+        killed.append(&[entered("esx1")]).unwrap();
         let this = killed.run().to_owned();
         // A run that is under way is no killed one.
         assert!(!left_in_maintenance(&state, "esx1", "now"));

@@ -568,7 +568,7 @@ fn a_stored_run_looks_as_it_did_live() {
         NewRun { name: "Nested lab".into(), mode: "apply".into(), hosts: vec!["esx1".into()], ..NewRun::default() };
     let mut journal = state.create(&new).unwrap();
     let id = journal.run().to_owned();
-    story().iter().for_each(|e| journal.append(e).unwrap());
+    story().iter().for_each(|e| journal.append(std::slice::from_ref(e)).unwrap());
     journal.finish(1).unwrap();
     let plain = ReportOptions::plain();
     assert_eq!(render_run(&state.load("last").unwrap(), &plain), human(&story(), &plain));

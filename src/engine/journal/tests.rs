@@ -45,7 +45,7 @@ fn finished(host: &str, failed: usize) -> EventKind {
 fn write(journal: &mut Journal, kinds: Vec<EventKind>) -> Vec<Event> {
     let run = journal.run().to_owned();
     let events: Vec<_> = kinds.into_iter().map(|kind| Event::now(&run, kind)).collect();
-    events.iter().for_each(|e| journal.append(e).unwrap());
+    journal.append(&events).unwrap();
     events
 }
 

@@ -203,7 +203,7 @@ pub async fn playbook(session: &Arc<Session>, host: &Host, path: &Path, mode: Mo
     let telling = tokio::spawn(async move {
         while let Some(event) = received.recv().await {
             // What cannot be kept is still told.
-            let _ = journal.append(&event);
+            let _ = journal.append(std::slice::from_ref(&event));
             passing.pass(event);
         }
         journal

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use russh::client::{self, DisconnectReason, Handle};
 use russh::keys::{Algorithm, PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, ChannelOpenFailure, Disconnect};
+use tokio::io::BufReader;
 use tokio::time::{sleep, timeout};
 
 use super::auth::Peer;
@@ -108,7 +109,8 @@ impl Handshake for Through<'_> {
         without: &[Algorithm],
     ) -> Result<(Peer, PublicKey, Accepted), Failure> {
         let settings = self.settings;
-        let stream = Connection::stream(self.via, target).await?;
+        // The library reads the length of a packet and then the packet; a host's answers are many small ones.
+        let stream = BufReader::new(Connection::stream(self.via, target).await?);
         let silence = settings.keepalive * (u32::try_from(settings.keepalive_max).unwrap_or(3) + 2);
         let config = client::Config {
             preferred: algorithms::preferred(target.algorithms, &policy.types(), without),
