@@ -82,11 +82,13 @@ impl HostRun {
         for action in &change.actions {
             match action {
                 Action::Run(command) => {
-                    self.phase(change.summary.clone());
                     self.dirty |= !change.effect.transient;
                     let output = match ahead.as_mut().and_then(|ahead| ahead.answers.pop_front()) {
                         Some(answer) => answer,
-                        None => self.session.change(command).await,
+                        None => {
+                            self.phase(change.summary.clone());
+                            self.session.change(command).await
+                        }
                     };
                     let mut output = output.map_err(transport)?;
                     // A call that found no hostd had no effect; of a line of several, others may have had.

@@ -63,6 +63,12 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
+    /// What is going on while its changes are made.
+    fn doing(&self) -> String {
+        let acting = self.changes.iter().filter(|change| !change.actions.is_empty());
+        acting.map(|change| change.summary.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether neither this step's changes nor the other's have to do with what the other compares.
     fn goes_with(&self, step: &dyn Step, reads: &[Command]) -> bool {
         let apart = self.step.about().is_apart_from(&step.about());
@@ -219,9 +225,10 @@ impl HostRun {
         looks.extend(self.foresee(None, &coming[last..]).await);
         let looks = self.unknown(looks);
         let doing = match acting.as_slice() {
-            [one] => coming[one.index].bound.name.clone(),
+            [one] => one.doing(),
             all => format!("making the changes of {} steps", all.len()),
         };
+        self.phase(doing.clone());
         let mut done = self.counted(doing, commands.len());
         let InTurn { made, read, mut broken } = self.session.change_in_turn(&commands, &looks, &mut done).await;
         let lost = broken.is_some();
