@@ -82,17 +82,19 @@ impl HostRun {
         for action in &change.actions {
             match action {
                 Action::Run(command) => {
-                    self.dirty |= !change.effect.transient;
                     let output = match ahead.as_mut().and_then(|ahead| ahead.answers.pop_front()) {
+                        // What was made ahead was counted as not saved then, and may be saved by now.
                         Some(answer) => answer,
                         None => {
                             self.phase(change.summary.clone());
+                            self.dirty |= !change.effect.transient;
                             self.session.change(command).await
                         }
                     };
                     let mut output = output.map_err(transport)?;
                     // A call that found no hostd had no effect; of a line of several, others may have had.
                     if is_one_call(command) && hostd_is_down(&output) && self.hostd_is_back().await? {
+                        self.dirty |= !change.effect.transient;
                         output = self.session.change(command).await.map_err(transport)?;
                         if let Some(ahead) = ahead.as_mut() {
                             ahead.read_again = false;
@@ -106,7 +108,10 @@ impl HostRun {
                     all.changed = if any { all.changed.filter(|c| !c).and(verdict.changed) } else { verdict.changed };
                     any = true;
                 }
-                Action::Upload { source, path, mode } => self.upload(source, path, *mode).await?,
+                Action::Upload { source, path, mode } => {
+                    self.dirty |= !change.effect.transient;
+                    self.upload(source, path, *mode).await?;
+                }
                 Action::Detached(detached) => self.detached(change, detached).await?,
             }
         }

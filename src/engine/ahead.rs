@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use super::host::{HostError, HostRun};
 use super::observe::{Altered, Coming, is_call_of, reads};
+use super::reboot::saving;
 use super::run::Mode;
 use super::session::InTurn;
 use crate::esxi::{Command, Output};
@@ -224,13 +225,18 @@ impl HostRun {
         let last = members.last().map_or(0, |member| member.index + 1);
         looks.extend(self.foresee(None, &coming[last..]).await);
         let looks = self.unknown(looks);
-        let doing = match acting.as_slice() {
+        let mut doing = match acting.as_slice() {
             [one] => one.doing(),
             all => format!("making the changes of {} steps", all.len()),
         };
+        let saves = self.ends_with(&acting, &coming[last..]).await.then(saving);
+        if saves.is_some() {
+            doing.push_str(", saving the configuration to the boot bank");
+        }
         self.phase(doing.clone());
         let mut done = self.counted(doing, commands.len());
-        let InTurn { made, read, mut broken } = self.session.change_in_turn(&commands, &looks, &mut done).await;
+        let sent = self.session.change_in_turn(&commands, &looks, saves.as_ref(), &mut done).await;
+        let InTurn { made, read, last, mut broken } = sent;
         let lost = broken.is_some();
         let mut outputs = made.into_iter();
         let mut plans = Vec::new();
@@ -261,11 +267,36 @@ impl HostRun {
             }
             return Ok(plans);
         }
+        // A save that did not work is tried again at the end, and said then.
+        if let Some(output) = last.filter(|output| output.code == 0) {
+            self.saved(&output)?;
+        }
         if read.is_empty() {
             self.observe(looks).await?;
         } else {
             self.noted_along(looks, read);
         }
         Ok(plans)
+    }
+
+    /// Whether these changes are the host's last, as far as can be told, so that it may save behind them.
+    async fn ends_with(&self, acting: &[&Member<'_>], rest: &[Coming<'_>]) -> bool {
+        let changes = || acting.iter().flat_map(|member| &member.changes);
+        if self.more_to_come
+            || !self.facts.persistent
+            || self.entered_maintenance
+            || !self.reboot_reasons.is_empty()
+            || changes().any(|change| change.effect.reboot)
+            || changes().all(|change| change.effect.transient)
+        {
+            return false;
+        }
+        for next in rest {
+            let closes = next.bound.what.as_ref().is_ok_and(|step| step.ends_ssh());
+            if closes || !matches!(self.part(next).await, Part::None | Part::Settled(_)) {
+                return false;
+            }
+        }
+        true
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct HostRun {
     pub(super) result: HostResult,
     /// Something was changed that is not saved yet.
     pub(super) dirty: bool,
+    /// Other steps follow those that were read together.
+    pub(super) more_to_come: bool,
     /// Leave to be down, while this host may be.
     pub(super) slot: Option<Slot>,
     /// esxprep entered maintenance mode and must leave it.
@@ -174,6 +176,7 @@ impl HostRun {
             facts,
             reboot_reasons: Vec::new(),
             dirty: false,
+            more_to_come: false,
             slot: None,
             entered_maintenance: false,
             observed: Outputs::default(),
@@ -196,6 +199,7 @@ impl HostRun {
         while !queue.is_empty() {
             let mut coming: VecDeque<Coming<'_>> = self.observe_segment(next_segment(&mut queue)).await?.into();
             loop {
+                self.more_to_come = !queue.is_empty() || !last.is_empty();
                 self.plan_ahead(coming.make_contiguous()).await?;
                 let Some(next) = coming.pop_front() else { break };
                 if next.bound.what.as_ref().is_ok_and(|s| s.ends_ssh()) {

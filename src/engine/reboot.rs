@@ -21,6 +21,11 @@ const SAVE: &str = "old=$(ls -l /bootbank/state.tgz 2>/dev/null | cksum); sum=$(
      if [ \"$old\" != \"$(ls -l /bootbank/state.tgz | cksum)\" ] || [ \"$sum\" != \"$(cksum </bootbank/state.tgz)\" ]; \
      then echo esxprep:newer; else echo esxprep:same; fi";
 
+/// The command that saves.
+pub(super) fn saving() -> Command {
+    Command::new(SAVE)
+}
+
 /// How long a host whose answer to `reboot` was not seen may go on answering before it is asked again.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
@@ -40,7 +45,13 @@ impl HostRun {
             return Ok(());
         }
         self.phase("saving the configuration to the boot bank");
-        let output = self.session.change(&Command::new(SAVE)).await?;
+        let output = self.session.change(&saving()).await?;
+        self.saved(&output)
+    }
+
+    /// What the command that saves came to.
+    pub(super) fn saved(&mut self, output: &Output) -> Result<(), HostError> {
+        self.dirty = false;
         if output.code != 0 {
             return Err(HostError::Stopped(format!(
                 "/sbin/auto-backup.sh did not save the configuration: {} {}. The changes are active but would be forgotten at the next boot",

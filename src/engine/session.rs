@@ -23,6 +23,8 @@ pub struct InTurn {
     pub made: Vec<Output>,
     /// Those of the reads behind them; nothing when they have to be read again.
     pub read: Vec<Output>,
+    /// That of what was done last, if it was.
+    pub last: Option<Output>,
     /// What broke the changes off, if anything did.
     pub broken: Option<TransportError>,
 }
@@ -116,24 +118,24 @@ impl Session {
     }
 
     /// Makes changes one after the other, as long as each ends with code 0 and says nothing, and then, however that
-    /// went, reads: all in one round trip where the host is quick.
+    /// went, reads, and whatever is to be done `last`: all in one round trip where the host is quick.
     pub async fn change_in_turn(
         &mut self,
         changes: &[Command],
         reads: &[Command],
+        last: Option<&Command>,
         done: &mut (dyn FnMut(usize) + Send),
     ) -> InTurn {
-        let (chain, behind) = (self.requests(changes, true), self.requests(reads, false));
+        let (chain, mut behind) = (self.requests(changes, true), self.requests(reads, false));
+        behind.extend(last.iter().flat_map(|last| self.requests(std::slice::from_ref(last), true)));
         let lost = self.lost();
         let chained = match self.shell.as_mut() {
             Some(shell) => shell.in_turn(&chain, &behind, done).await,
             None => Chained { broken: Some(lost), ..Chained::default() },
         };
-        InTurn {
-            made: chained.replies.into_iter().map(output).collect(),
-            read: chained.behind.into_iter().map(output).collect(),
-            broken: chained.broken,
-        }
+        let mut read: Vec<Output> = chained.behind.into_iter().map(output).collect();
+        let last = if last.is_some() { read.pop() } else { None };
+        InTurn { made: chained.replies.into_iter().map(output).collect(), read, last, broken: chained.broken }
     }
 
     /// Runs one command that changes nothing.

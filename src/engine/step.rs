@@ -376,7 +376,6 @@ impl HostRun {
             reboot |= verdict.reboot || change.effect.reboot;
             done.notes.extend(verdict.note);
             any_changed |= verdict.changed != Some(false);
-            self.dirty |= !change.actions.is_empty() && !change.effect.transient;
         }
         done.nothing_changed = !any_changed;
         if acts && !ahead.is_some_and(|ahead| ahead.read_again) {

@@ -63,7 +63,7 @@ fn ten_changes_cost_few_round_trips() {
         .replace("  - syslog: {loghost: 'tcp://192.0.2.9:514'}\n", "");
     let ran = apply(&home, &sim, &other, 0);
     assert_eq!(statuses(&ran).iter().filter(|s| *s == "changed").count(), 5, "{}", ran.all());
-    assert_eq!(round_trips(&ran), 3, "{}", ran.all());
+    assert_eq!(round_trips(&ran), 2, "{}", ran.all());
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn settings_are_made_in_one_round_trip() {
     let ran = apply(&home, &sim, &playbook, 0);
     assert!(statuses(&ran).iter().all(|s| s == "changed"), "{}", ran.all());
     // Who it is, what it is like, the changes, what it is like now, save.
-    assert!(round_trips(&ran) <= 4, "{} round trips\n{}", round_trips(&ran), ran.all());
+    assert!(round_trips(&ran) <= 3, "{} round trips\n{}", round_trips(&ran), ran.all());
 }
 
 #[test]
