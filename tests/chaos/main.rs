@@ -138,9 +138,10 @@ impl<'c> Batch<'c> {
         std::fs::read_to_string(self.home.path("stderr")).unwrap()
     }
 
-    /// Waits until every host answers: some were rebooting when their run ended.
+    /// Waits until every host answers: some were rebooting when their run ended. One that did not get to its point may
+    /// hold back a command of this, until that command's limit is over.
     fn all_up(&self) {
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_secs(300);
         loop {
             let ran = self.home.run(&["facts", "-i", self.sim.inventory()]);
             if ran.code == 0 {
@@ -231,7 +232,8 @@ fn chaos(case: &Case) {
     let plain = Batch::start(case, hosts, &[]);
     let ran = plain.run("apply");
     assert_eq!(ran.code, case.well, "{}", ran.all());
-    let count = plain.asked().0.values().copied().max().unwrap_or(0);
+    // Some ask more often than others whether hostd is back: what each of them gets to.
+    let count = plain.asked().0.values().copied().min().unwrap_or(0);
     assert!(count > 20, "{count}: what a run asks for is not counted any more");
     assert_eq!(plain.run("apply").code, case.well);
     let undisturbed = End::of(&plain.home, &plain.sim, &plain.state, hosts);
