@@ -145,8 +145,10 @@ impl Key {
     /// Reads `Net.FollowHardwareMac`, `/Net/FollowHardwareMac` or `Net/FollowHardwareMac`; `world` overrides what
     /// the tables say.
     pub fn new(name: &str, world: Option<World>) -> Self {
+        // Blanks may stand on either side of a slash that goes.
         let name = name.trim();
-        let dotted = if name.contains('/') { name.trim_matches('/').replace('/', ".") } else { name.to_owned() };
+        let around = |c: char| c == '/' || c.is_whitespace();
+        let dotted = if name.contains('/') { name.trim_matches(around).replace('/', ".") } else { name.to_owned() };
         let world = world.unwrap_or_else(|| world_of(&dotted));
         let dotted = match world {
             World::Kernel if !starts_with(&dotted, KERNEL) => format!("{KERNEL}{dotted}"),
@@ -314,6 +316,7 @@ mod tests {
         let key = Key::new("/Net/FollowHardwareMac", None);
         assert_eq!((key.world, key.path().as_str()), (World::Vmkernel, "/Net/FollowHardwareMac"));
         assert_eq!(key, Key::new("Net.FollowHardwareMac", None));
+        assert_eq!(key, Key::new(" / \u{c}Net/FollowHardwareMac / ", None), "blanks inside the slashes");
         assert_eq!(Key::new("Security.AccountLockFailures", None).world, World::Hostd);
         assert_eq!(Key::new("/Security/AccountLockFailures", None).dotted, "Security.AccountLockFailures");
         assert_eq!(Key::new("Config.HostAgent.level[Vmsvc].logLevel", None).world, World::Hostd);

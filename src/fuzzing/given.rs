@@ -30,6 +30,7 @@ pub(super) const UNDOS: &[&str] = &[
 pub(super) const SHOWN: &[&str] = &[
     "\u{1b}[1;31mred\u{1b}[0m \u{1b}]0;t\u{7}\u{9b}2J\r\n\tx\u{202e}\u{2066}\u{85}",
     "{\"a\": \"\\u001b\u{7f}\u{61c}\"}",
+    "999999999999999999999999999999992233720368547758",
 ];
 
 /// A run that changed hosts.
@@ -110,8 +111,9 @@ pub(super) fn edge(bytes: &[u8]) -> usize {
         let printed = value.to_string();
         let safe = json_shown(&printed);
         harmless(&safe);
-        let again = serde_json::from_str::<serde_json::Value>(&safe).map(|again| again.to_string());
-        assert!(again.is_ok_and(|again| again == printed));
+        // Both as a reader of JSON takes them: a number of many digits is rounded each time that it is read.
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+        assert!(read(&safe).is_some_and(|again| Some(again) == read(&printed)), "{printed:?} became {safe:?}");
     }
     plain.len()
 }

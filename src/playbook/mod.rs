@@ -30,6 +30,7 @@ pub(crate) use problem::{did_you_mean, is_secret_key, nearest};
 pub use rollout::{Batch, Rollout, Serial};
 pub(crate) use scalar::is_template;
 pub use schema::schema;
+pub(crate) use template::MOST_TEXT;
 pub(crate) use vars::plain_vars;
 pub use vars::{merge_vars, parse_extra};
 pub use waiver::{Waiver, read_waivers, today};

@@ -25,8 +25,10 @@ pub struct Fault {
     pub help: Option<String>,
 }
 
-/// Work that one template may do, in minijinja's unit: an instruction, or 64 bytes of data. Some 60 MB at most.
+/// Work that one template may do, in minijinja's unit: an instruction, or 64 bytes of data.
 const FUEL: u64 = 1_000_000;
+/// The longest text, in bytes, that this lets a template make. Far more than anybody means, and little enough to hold.
+pub(crate) const MOST_TEXT: usize = FUEL as usize * 64;
 /// Words and signs of one expression. Its parser and its compiler go one call deeper for each `not`, `+` or `|`;
 /// a thread's 2 MB of stack are enough for a thousand and more.
 const MAX_TOKENS: usize = 500;

@@ -135,6 +135,18 @@ Mount Point                                        Volume Name  UUID            
     }
 
     #[test]
+    fn nothing_vanishes_from_a_cell() {
+        // A NUL is a character like others; where it stands, the next columns stand too.
+        let ascii = "Name  MAC      MTU\n----  -------  ----\na     70\0b\0c   1500\n";
+        let row = &table(ascii).unwrap()[0];
+        assert_eq!((row["MAC"].as_str(), row["MTU"].as_str()), ("70\0b\0c", "1500"));
+        // Padded by bytes, as 5.x does, with a wide blank at the end of a cell.
+        let bytes = "Name  MAC      MTU\n----  -------  ----\né    70\u{2003}    1500\n";
+        let row = &table(bytes).unwrap()[0];
+        assert_eq!((row["Name"].as_str(), row["MAC"].as_str(), row["MTU"].as_str()), ("é", "70", "1500"));
+    }
+
+    #[test]
     fn a_row_with_empty_cells_is_no_further_line_of_the_row_above() {
         let text = "\
 Name                          Type    Value  Description

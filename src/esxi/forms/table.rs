@@ -391,12 +391,14 @@ fn under(line: &str, columns: &[(usize, usize)]) -> Option<Vec<String>> {
     if let Some(row) = ruled(&chars, columns, usize::MAX) {
         return Some(row);
     }
-    if line.is_ascii() {
+    // A NUL below stands for the rest of a wide character, so a line that has its own cannot be read this way.
+    if line.is_ascii() || line.contains('\0') {
         return None;
     }
     // Positions counted in bytes: every character is as wide as its bytes.
     let wide = line.chars().flat_map(|c| std::iter::once(c).chain(std::iter::repeat_n('\0', c.len_utf8() - 1)));
-    ruled(&wide.collect::<Vec<char>>(), columns, usize::MAX)
+    let row = ruled(&wide.collect::<Vec<char>>(), columns, usize::MAX)?;
+    Some(row.into_iter().map(|cell| cell.replace('\0', "").trim().to_owned()).collect())
 }
 
 /// The cells of a line that does not: its pieces laid over the columns. No piece can be the cells of two columns.
@@ -440,7 +442,7 @@ fn ruled(chars: &[char], columns: &[(usize, usize)], gap: usize) -> Option<Vec<S
     }
     let end = |n: usize| columns.get(n + 1).map_or(chars.len(), |next| next.0).min(chars.len());
     let cell = |n: usize, start: usize| {
-        let text: String = chars[start.min(end(n))..end(n)].iter().filter(|c| **c != '\0').collect();
+        let text: String = chars[start.min(end(n))..end(n)].iter().collect();
         text.trim().to_owned()
     };
     Some(columns.iter().enumerate().map(|(n, c)| cell(n, c.0)).collect())
