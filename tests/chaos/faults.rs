@@ -204,3 +204,32 @@ fn another_host_in_place_of_the_one_that_rebooted_is_left_alone() {
     let ran = broken.apply().exits(1);
     assert!(ran.all().contains("after the reboot") && ran.all().matches("SHA256:").count() >= 2, "{}", ran.all());
 }
+
+#[test]
+fn a_login_refused_after_the_reboot_is_not_repeated_and_the_next_run_goes_on() {
+    let broken = Broken::start(REBOOT, &["refuse-after-reboot=2"]);
+    let ran = broken.apply().exits(1);
+    for word in ["after the reboot", "refused the login", "wait a few minutes and run this again", "locked account"] {
+        assert!(ran.all().contains(word), "{word:?}: {}", ran.all());
+    }
+    // One attempt a run: were it two, this one would be let in.
+    let ran = broken.apply().exits(4);
+    assert!(ran.all().contains("refused the login"), "{}", ran.all());
+    broken.converges();
+}
+
+#[test]
+fn a_password_without_an_answer_after_the_reboot_is_given_twice_at_most() {
+    let broken = Broken::start(REBOOT, &["hang-up-after-reboot=3"]);
+    let ran = broken.apply().exits(1);
+    for word in ["after the reboot", "lost 2 times in a row", "can lock the account", "run this again"] {
+        assert!(ran.all().contains(word), "{word:?}: {}", ran.all());
+    }
+    // The third was left for this one.
+    let ran = broken.apply().exits(4);
+    assert!(ran.all().contains("no credential was judged wrong"), "{}", ran.all());
+    broken.converges();
+    // One that is lost on the way is no reason to give up.
+    let ran = Broken::start(REBOOT, &["hang-up-after-reboot=1"]).apply().exits(0);
+    assert_eq!(ran.of("host_finished")[0]["reboots"], 1, "{}", ran.all());
+}
