@@ -233,3 +233,21 @@ fn a_password_without_an_answer_after_the_reboot_is_given_twice_at_most() {
     let ran = Broken::start(REBOOT, &["hang-up-after-reboot=1"]).apply().exits(0);
     assert_eq!(ran.of("host_finished")[0]["reboots"], 1, "{}", ran.all());
 }
+
+#[test]
+fn what_an_earlier_run_could_not_save_is_saved_by_the_next() {
+    let broken = Broken::start(SETTING, &["cut-before=^auto-backup", "power-cut=^esxcli system version get"]);
+    broken.apply().exits(1);
+    // The change is there; that the host would forget it at its next boot does not show.
+    let ran = broken.apply().exits(0);
+    assert_eq!(ran.of("host_finished")[0]["changed"], 0, "{}", ran.all());
+    let fuse =
+        broken.home.write("fuse.yml", "steps:\n  - run: {command: esxcli system version get, read_only: true}\n");
+    broken.home.run(&["verify", arg(&fuse), "-i", broken.sim.inventory()]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while broken.home.run(&["facts", "-i", broken.sim.inventory()]).code != 0 {
+        assert!(std::time::Instant::now() < until, "the host does not come back");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    broken.home.run(&["verify", &broken.playbook, "-i", broken.sim.inventory()]).exits(0);
+}
