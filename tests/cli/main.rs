@@ -4,6 +4,7 @@ mod common;
 mod controls;
 mod docs;
 mod failures;
+mod faulty;
 mod fixtures;
 mod fleet;
 mod flow;
