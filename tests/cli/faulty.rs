@@ -299,7 +299,7 @@ struct Silence {
 fn a_connection_that_is_half_open_is_given_up_and_the_next_run_converges() {
     // Enough for the upload to be most of what is sent, and more than fits in between.
     const BIG: u64 = 8 << 20;
-    let patient = ", silence_timeout: 3s";
+    let patient = ", silence_timeout: 5s";
     let quick = ", connect_timeout: 2s";
     // In the middle of the first reads.
     const READING: u64 = 12_000;
