@@ -15,6 +15,7 @@ use super::observe::Coming;
 use super::run::{Context, Mode};
 use super::session::Session;
 use super::step::{Ended, Waiting};
+use super::unsaved::NOT_SAVED;
 use crate::esxi::{HostFacts, Outputs};
 use crate::inventory::Host;
 use crate::playbook::{Bound, Scope, StepDef};
@@ -251,8 +252,10 @@ impl HostRun {
         }
         if self.dirty && !lost {
             let saved = self.save().await;
-            if ended.is_ok() {
-                left.and(saved)?;
+            match (&ended, saved) {
+                (Ok(()), saved) => left.and(saved)?,
+                (Err(_), Err(error)) => self.note(format!("{NOT_SAVED}: {error}. The next run does it")),
+                _ => {}
             }
         }
         if !self.reboot_reasons.is_empty() && !lost {

@@ -188,22 +188,22 @@ impl StateDir {
 
     /// All runs, the newest first. Folders that cannot be read are left out.
     pub fn list(&self) -> Result<Vec<RunInfo>, JournalError> {
-        let mut runs: Vec<_> = self
-            .names()?
-            .into_iter()
-            .filter_map(|run| {
-                let dir = self.0.join("runs").join(run);
-                let meta = RunMeta::load(&dir.join("meta.json")).ok()?;
-                let state = match meta.exit_code {
-                    Some(code) => RunState::Finished(code),
-                    None if in_use(&dir.join("events.jsonl")) => RunState::Running,
-                    None => RunState::Killed,
-                };
-                Some(RunInfo { meta, state })
-            })
-            .collect();
-        runs.reverse();
-        Ok(runs)
+        Ok(self.newest()?.collect())
+    }
+
+    /// The same, each read when it is asked for.
+    pub fn newest(&self) -> Result<impl Iterator<Item = RunInfo>, JournalError> {
+        let runs = self.0.join("runs");
+        Ok(self.names()?.into_iter().rev().filter_map(move |run| {
+            let dir = runs.join(run);
+            let meta = RunMeta::load(&dir.join("meta.json")).ok()?;
+            let state = match meta.exit_code {
+                Some(code) => RunState::Finished(code),
+                None if in_use(&dir.join("events.jsonl")) => RunState::Running,
+                None => RunState::Killed,
+            };
+            Some(RunInfo { meta, state })
+        }))
     }
 
     /// The run of this name, or the one whose name begins so, or `last`.

@@ -1,5 +1,5 @@
 //! What a killed run left on a host: a detached change that waits for its confirmation, staged files, maintenance
-//! mode. The first round trip lists it, so that a host with nothing costs nothing.
+//! mode, changes that nobody saved. The first round trip lists it, so that a host with nothing costs nothing.
 
 use std::time::Duration;
 
@@ -90,6 +90,10 @@ impl HostRun {
                 self.note("an earlier run entered maintenance mode and was stopped: it is left at the end".into());
                 self.entered_maintenance = true;
             }
+        }
+        if self.ctx.is_unsaved(&self.host.name) {
+            self.note("an earlier run was stopped before it could save what it had changed: it is saved now".into());
+            self.dirty = true;
         }
         for path in std::mem::take(&mut self.facts.leftovers) {
             if path == MAINTENANCE {

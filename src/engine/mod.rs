@@ -21,6 +21,7 @@ pub mod run;
 mod session;
 mod step;
 pub mod undo;
+mod unsaved;
 
 pub use crate::playbook::{Batch, Serial};
 pub use replay::{Replayed, hosts_of, replayed};

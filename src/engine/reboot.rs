@@ -26,6 +26,11 @@ pub(super) fn saving() -> Command {
     Command::new(SAVE)
 }
 
+/// What to do about a login that does not work any more.
+const COMING_UP: &str = "The host may not take logins yet: wait a few minutes and run this again, it goes on where it stopped. If it \
+     refuses then too, look at its console and at /var/log/auth.log; a locked account opens again by itself (after 15 minutes \
+     unless Security.AccountUnlockTime says otherwise)";
+
 /// How long a host whose answer to `reboot` was not seen may go on answering before it is asked again.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
@@ -113,11 +118,12 @@ impl HostRun {
                         }
                         None => last = "SSH answers, but the management agent (hostd) does not".into(),
                     },
-                    Err(
-                        error @ (TransportError::Refused { .. }
-                        | TransportError::HostKey { .. }
-                        | TransportError::Credential { .. }),
-                    ) => {
+                    // A right password can be refused while a host comes up. Each attempt counts towards the lock of the
+                    // account, so it is a person who says when to try again.
+                    Err(error @ (TransportError::Refused { .. } | TransportError::Credential { .. })) => {
+                        return Err(HostError::Stopped(format!("after the reboot: {error}. {COMING_UP}")));
+                    }
+                    Err(error @ TransportError::HostKey { .. }) => {
                         return Err(HostError::Stopped(format!("after the reboot: {error}")));
                     }
                     Err(error) => last = error.to_string(),

@@ -159,6 +159,8 @@ pub struct Context {
     names: OnceLock<BTreeSet<String>>,
     /// Why the way in to hosts may be closed: looked up once, by the first host that is not reached.
     closed: OnceLock<HashMap<String, String>>,
+    /// On which hosts an earlier run may not have saved: looked up once, by the first host that is reached.
+    unsaved: OnceLock<BTreeSet<String>>,
 }
 
 impl Context {
@@ -190,6 +192,7 @@ impl Context {
             down: OnceLock::new(),
             names: OnceLock::new(),
             closed: OnceLock::new(),
+            unsaved: OnceLock::new(),
         }
     }
 
@@ -221,6 +224,16 @@ impl Context {
             Err(_) => HashMap::new(),
         });
         all.get(host).cloned()
+    }
+
+    /// Whether an earlier run may have left changes on this host that the next boot forgets.
+    pub(super) fn is_unsaved(&self, host: &str) -> bool {
+        let (true, Some(names)) = (self.has_journal(), self.names.get()) else { return false };
+        let found = self.unsaved.get_or_init(|| match StateDir::locate() {
+            Ok(state) => super::unsaved::find(&state, names, self.run_id()),
+            Err(_) => BTreeSet::new(),
+        });
+        found.contains(host)
     }
 
     /// Leave to be down, where that is limited. In a replay nobody waits for another: each host does what it did.

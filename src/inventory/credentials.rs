@@ -57,6 +57,8 @@ pub struct Wanted {
     pub channels: Option<usize>,
     /// Limit for connecting.
     pub connect_timeout: Option<Duration>,
+    /// Limit for silence.
+    pub silence_timeout: Option<Duration>,
 }
 
 /// Most jump hosts on the way to one host.
@@ -122,6 +124,7 @@ impl<'a> Maker<'a> {
         target.algorithms = wanted.algorithms;
         target.library = wanted.library;
         target.channels = wanted.channels.unwrap_or(target.channels).max(1);
+        target.silence_timeout = wanted.silence_timeout;
         target.connect_timeout = wanted.connect_timeout.unwrap_or(target.connect_timeout);
         target.host_key = HostKeyCheck {
             pin: wanted.host_key.clone(),

@@ -37,6 +37,7 @@ pub struct Keys {
     transport: Option<Library>,
     channels: Option<usize>,
     connect_timeout: Option<Seconds>,
+    silence_timeout: Option<Seconds>,
     ssh_config: Option<String>,
     groups: Option<Words>,
     hosts: Option<Words>,
@@ -112,6 +113,7 @@ pub(super) const CONNECTION: &[&str] = &[
     "transport",
     "channels",
     "connect_timeout",
+    "silence_timeout",
     "vars",
 ];
 pub(super) const OF_HOST: &[&str] = &["address", "host_key", "groups"];
@@ -438,6 +440,7 @@ fn merge(wanted: &mut Wanted, section: &Section<'_>) {
     wanted.algorithms = keys.algorithms.unwrap_or(wanted.algorithms);
     wanted.library = keys.transport.unwrap_or(wanted.library);
     wanted.connect_timeout = keys.connect_timeout.map(|s| s.0).or(wanted.connect_timeout);
+    wanted.silence_timeout = keys.silence_timeout.map(|s| s.0).or(wanted.silence_timeout);
     if let Some(words) = &keys.known_hosts {
         wanted.known_hosts.clone_from(&words.0);
     }

@@ -26,7 +26,9 @@ pub fn schema() -> Value {
         "algorithms" => json!({"enum": ["modern", "esxi", "legacy"], "default": "esxi"}),
         "transport" => json!({"enum": ["russh", "libssh2"], "default": "russh",
             "description": "The SSH library; libssh2 only in a build with the feature of that name."}),
-        "connect_timeout" => json!({"type": ["number", "string"], "description": "Seconds, or 30s, 5m."}),
+        "connect_timeout" | "silence_timeout" => {
+            json!({"type": ["number", "string"], "description": "Seconds, or 30s, 5m."})
+        }
         "host_key" => json!({"type": "string",
             "description": "The only accepted key: `ssh-ed25519 AAAA...` or `SHA256:...`."}),
         "vars" => json!({"type": "object", "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}}),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -101,7 +102,7 @@ hosts:
     groups: [lab]
     host_key: SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
     vars: {level: 3, vlan: 0755}
-  esx2: {address: 192.0.2.12, port: 22, channels: 1, connect_timeout: 1m}
+  esx2: {address: 192.0.2.12, port: 22, channels: 1, connect_timeout: 1m, silence_timeout: 20}
   esx3:
 ";
 
@@ -125,6 +126,7 @@ fn defaults_groups_and_hosts_later_ones_win() {
     assert_eq!(three.target.algorithms, Algorithms::Esxi);
     assert_eq!((one.target.library, two.target.library), (Library::Russh, Library::Libssh2));
     assert_eq!((two.target.port, two.target.channels, two.target.connect_timeout.as_secs()), (22, 1, 60));
+    assert_eq!((one.target.silence_timeout, two.target.silence_timeout), (None, Some(Duration::from_secs(20))));
     assert_eq!(one.target.host_key.pin.as_deref(), Some("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"));
     assert_eq!(three.target.address, "esx3");
     assert!(lab.hosts.iter().all(|h| password(h) == "s3cret-env"));

@@ -44,10 +44,20 @@ impl SimHost {
         true
     }
 
-    /// Whether this login is one of the first that are refused whatever they bring.
+    /// Whether this login is one of the first that are refused whatever they bring; without an answer, if so asked.
     fn refuses(&self) -> bool {
-        let limit = self.faults.iter().find_map(|f| if let Kind::RefuseLogins(n) = f { Some(*n) } else { None });
-        limit.is_some_and(|limit| self.logins.fetch_add(1, Ordering::SeqCst) < limit)
+        let found = self.faults.iter().find_map(|fault| match fault {
+            Kind::RefuseLogins(limit) => Some((*limit, false)),
+            Kind::RefuseAfterReboot(limit) if self.rebooted() => Some((*limit, false)),
+            Kind::HangUpAfterReboot(limit) if self.rebooted() => Some((*limit, true)),
+            _ => None,
+        });
+        let Some((limit, hangs_up)) = found else { return false };
+        let refused = self.logins.fetch_add(1, Ordering::SeqCst) < limit;
+        if refused && hangs_up {
+            self.cut_all();
+        }
+        refused
     }
 
     /// Whether what comes in now is altered.

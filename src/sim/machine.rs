@@ -194,7 +194,7 @@ impl SimHost {
     }
 
     /// Whether this is not the first boot any more since the simulator started.
-    fn rebooted(&self) -> bool {
+    pub(super) fn rebooted(&self) -> bool {
         self.rebooting.load(Ordering::SeqCst) || self.boots.load(Ordering::SeqCst) > 1
     }
 

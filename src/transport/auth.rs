@@ -19,6 +19,7 @@ use tokio::net::UnixStream;
 
 use super::error::TransportError;
 use super::hostkeys::fingerprint;
+use super::logins::Given;
 use super::target::{Credential, Target};
 
 /// OpenSSH hangs up at the sixth failure (`MaxAuthTries 6`): five may fail and still leave an answer.
@@ -124,6 +125,7 @@ pub(super) enum Gone {
 /// How the rounds of a keyboard-interactive exchange are answered with a password.
 pub(super) struct Prompts {
     password: SecretString,
+    given: Given,
     rounds: usize,
     answered: bool,
 }
@@ -152,6 +154,7 @@ impl Prompts {
             return Err(reason);
         }
         self.answered = true;
+        self.given.note();
         Ok(prompts.iter().map(|_| self.password.expose_secret().to_owned()).collect())
     }
 }
@@ -159,6 +162,7 @@ impl Prompts {
 struct Login<'a, S> {
     server: &'a mut S,
     target: &'a Target,
+    given: &'a Given,
     /// What the server would take now, once it has said so.
     offered: Option<MethodSet>,
     tried: Vec<String>,
@@ -175,10 +179,12 @@ pub(super) async fn login<S: Server>(
     server: &mut S,
     target: &Target,
     agent: Option<&Path>,
+    given: &Given,
 ) -> Result<(), TransportError> {
     let mut login = Login {
         server,
         target,
+        given,
         offered: None,
         tried: Vec::new(),
         skipped: Vec::new(),
@@ -261,13 +267,14 @@ impl<S: Server> Login<'_, S> {
         if !self.may_try("the password") || !self.offers(MethodKind::Password, "the password") {
             return Ok(false);
         }
+        self.given.note();
         let result = self.server.password(&self.target.user, password).await;
         self.settle(result, "password", "while trying password").await
     }
 
     /// `None`: the server does not know the method, and no password was given.
     async fn interactive(&mut self, password: &SecretString) -> Result<Option<bool>, TransportError> {
-        let prompts = Prompts { password: password.clone(), rounds: 0, answered: false };
+        let prompts = Prompts { password: password.clone(), given: self.given.clone(), rounds: 0, answered: false };
         let mut result = self.server.interactive(&self.target.user, prompts).await;
         if let Ok(Answer::NotTaken { takes }) = result {
             if !takes.contains(&MethodKind::KeyboardInteractive) {
@@ -567,7 +574,7 @@ F3AdeE9VoijRs1nZ3t+21lK5IxqHARRYdPw784o/oGn7/jMzmyBpSPpX/fE5uYjG0kB8q0
 
     #[test]
     fn questions_without_end_are_not_answered() {
-        let mut prompts = Prompts { password: "pw".into(), rounds: 0, answered: false };
+        let mut prompts = Prompts { password: "pw".into(), given: Given::default(), rounds: 0, answered: false };
         let many: Vec<Prompt> = (0..10_000).map(|_| prompt("Password: ", false)).collect();
         assert!(prompts.answers(&many).unwrap_err().contains("10000 questions"));
         let long = "x".repeat(200_000);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connect;
 use super::link::{Dial, Link};
-use super::logins::Logins;
+use super::logins::{Given, Logins};
 use super::session::Session;
 use super::{Shell, Target, TransportError};
 
@@ -22,6 +22,12 @@ const GOODBYE: Duration = Duration::from_millis(300);
 /// Commands that take less than this together stay on one channel. A second one costs two turns and a process on the
 /// host, and saves at most half of the time.
 const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The shortest time of silence that says something.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How many questions for a sign of life may stay without an answer.
+const QUESTIONS: u32 = 3;
 
 /// What all connections of a connector share.
 #[derive(Debug, Clone)]
@@ -44,9 +50,20 @@ impl Default for Settings {
         Self {
             agent: None,
             keepalive: Duration::from_secs(15),
-            keepalive_max: 3,
+            keepalive_max: QUESTIONS as usize,
             patience: PATIENCE,
             logins: Logins::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// How often a silent target is asked for a sign of life, and how many questions may stay without an answer: it is
+    /// given up one interval later.
+    pub(super) fn keepalive_of(&self, target: &Target) -> (Duration, usize) {
+        match target.silence_timeout {
+            Some(silence) => (silence.max(SHORTEST) / (QUESTIONS + 1), QUESTIONS as usize),
+            None => (self.keepalive, self.keepalive_max),
         }
     }
 }
@@ -57,11 +74,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// A logged-in connection of one library; it keeps the one alive that it goes through.
 pub(super) trait Hop: Link + Sized + 'static {
-    /// Connects and logs in, through `via` or straight.
+    /// Connects and logs in, through `via` or straight. A password is noted before it is given.
     fn hop(
         settings: &Settings,
         via: Option<Self>,
         target: &Target,
+        given: &Given,
     ) -> impl Future<Output = Result<Self, TransportError>> + Send;
 
     /// A byte stream to the target, through `via` or straight.
@@ -87,7 +105,8 @@ struct Dialler<C> {
 impl<C: Hop> Dial for Dialler<C> {
     async fn dial(&self, target: &Target) -> Result<Arc<dyn Link>, TransportError> {
         let via = jumps(&self.settings, target).await?;
-        Ok(Arc::new(self.settings.logins.once(target, C::hop(&self.settings, via, target)).await?))
+        let hop = async |given: Given| C::hop(&self.settings, via, target, &given).await;
+        Ok(Arc::new(self.settings.logins.once(target, hop).await?))
     }
 }
 
@@ -95,7 +114,9 @@ impl<C: Hop> Dial for Dialler<C> {
 async fn jumps<C: Hop>(settings: &Settings, target: &Target) -> Result<Option<C>, TransportError> {
     let mut via: Option<C> = None;
     for jump in &target.jumps {
-        via = Some(settings.logins.once(jump, C::hop(settings, via.take(), jump)).await?);
+        let before = via.take();
+        let hop = async |given: Given| C::hop(settings, before, jump, &given).await;
+        via = Some(settings.logins.once(jump, hop).await?);
     }
     Ok(via)
 }

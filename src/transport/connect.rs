@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::auth::{self, Server};
 use super::hostkeys::{Accepted, Policy, Rejected};
+use super::logins::Given;
 use super::{Target, TransportError};
 
 /// How many host key types are tried to find the one whose fingerprint is pinned.
@@ -49,6 +50,7 @@ pub(super) async fn hop<H: Handshake>(
     library: &H,
     target: &Target,
     agent: Option<&Path>,
+    given: &Given,
 ) -> Result<H::Peer, TransportError> {
     let host = target.name.clone();
     let known_as = target.host_key_alias.as_deref().unwrap_or(&target.address);
@@ -60,7 +62,7 @@ pub(super) async fn hop<H: Handshake>(
     for _ in 0..PIN_ATTEMPTS {
         match library.shake_hands(target, &policy, &without).await {
             Ok((mut peer, key, accepted)) => {
-                match timeout(target.connect_timeout, auth::login(&mut peer, target, agent)).await {
+                match timeout(target.connect_timeout, auth::login(&mut peer, target, agent, given)).await {
                     Ok(result) => result?,
                     Err(_) => {
                         let during =

@@ -103,9 +103,11 @@ impl Framer {
             None | Some([]) => text.extend_from_slice(format!("{body} </dev/null\n").as_bytes()),
             // Text goes as a here-document: no length limit, nothing but the shell itself is needed.
             Some(data) if fits_here_document(data, nonce) => {
-                text.extend_from_slice(format!("{body} <<'E{nonce}'\n").as_bytes());
+                // In braces: a shell whose input ends within a here-document takes what came of it for the whole, and a
+                // connection that is lost half-way must not have a command run with half of its input.
+                text.extend_from_slice(format!("{{ {body} <<'E{nonce}'\n").as_bytes());
                 text.extend_from_slice(data);
-                text.extend_from_slice(format!("E{nonce}\n").as_bytes());
+                text.extend_from_slice(format!("E{nonce}\n}}\n").as_bytes());
             }
             Some(data) => {
                 text.extend_from_slice(b"{\n");

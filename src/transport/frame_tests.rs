@@ -190,6 +190,29 @@ fn every_byte_arrives_on_standard_input() {
 }
 
 #[test]
+fn what_is_cut_off_half_way_does_not_run_with_half_of_its_input() {
+    let text = b"one\ntwo\nthree\n".as_slice();
+    let binary = b"one\ntwo\nthree\xff".as_slice();
+    for shell in SHELLS {
+        for data in [text, binary] {
+            let flag = tempfile::tempdir().unwrap();
+            let file = flag.path().join("kept");
+            let script = format!("cat >{}", file.display());
+            let mut framer = Framer::new();
+            let whole = framer.encode(&script, Some(data)).unwrap().1;
+            for cut in (0..whole.len()).step_by(3) {
+                run(shell, &framer, whole[..cut].to_vec());
+                if let Ok(kept) = std::fs::read(&file) {
+                    assert!(kept == data, "{shell:?} ran it with {kept:?} after {cut} of {} bytes", whole.len());
+                }
+            }
+            run(shell, &framer, whole);
+            assert_eq!(std::fs::read(&file).unwrap(), data, "{shell:?}");
+        }
+    }
+}
+
+#[test]
 fn a_shell_whose_reader_is_gone_does_not_go_on() {
     for shell in SHELLS {
         let flag = tempfile::tempdir().unwrap();

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Target, TransportError};
 
 /// The program behind a channel that carries frames.
 pub(super) const SHELL: &str = "/bin/sh";
+
+/// How much later than its channels a connection may be seen to end.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Makes logged-in connections, again and again for one session: see [`chain`](super::chain).
 #[async_trait]
@@ -127,6 +130,16 @@ pub(super) async fn within(
         Ok(result) => result,
         Err(_) => Err(NotOpened::lost(link, &format!("no answer within {} s", limit.as_secs_f32()))),
     }
+}
+
+/// Whether the connection has ended, asked when a channel of it has, for no reason that was told: the channel can hear of
+/// it a moment earlier, and what is lost is not what the host ended.
+pub(super) async fn has_ended(link: &dyn Link) -> bool {
+    let until = Instant::now() + MOMENT;
+    while !link.is_closed() && Instant::now() < until {
+        sleep(Duration::from_millis(5)).await;
+    }
+    link.is_closed()
 }
 
 /// The far side does not behave like a shell.

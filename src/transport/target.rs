@@ -31,6 +31,9 @@ pub struct Target {
     pub jumps: Vec<Target>,
     /// Limit for TCP connect, key exchange and login, each.
     pub connect_timeout: Duration,
+    /// How long a host may give no sign of life before the connection is given up, a second at least; `None`: as the
+    /// connector is set.
+    pub silence_timeout: Option<Duration>,
     /// How many shell channels reads may be spread over where one is slow (1 where the server allows one).
     pub channels: usize,
 }
@@ -50,6 +53,7 @@ impl Target {
             algorithms: Algorithms::default(),
             jumps: Vec::new(),
             connect_timeout: Duration::from_secs(15),
+            silence_timeout: None,
             channels: 4,
         }
     }

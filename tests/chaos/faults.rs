@@ -204,3 +204,50 @@ fn another_host_in_place_of_the_one_that_rebooted_is_left_alone() {
     let ran = broken.apply().exits(1);
     assert!(ran.all().contains("after the reboot") && ran.all().matches("SHA256:").count() >= 2, "{}", ran.all());
 }
+
+#[test]
+fn a_login_refused_after_the_reboot_is_not_repeated_and_the_next_run_goes_on() {
+    let broken = Broken::start(REBOOT, &["refuse-after-reboot=2"]);
+    let ran = broken.apply().exits(1);
+    for word in ["after the reboot", "refused the login", "wait a few minutes and run this again", "locked account"] {
+        assert!(ran.all().contains(word), "{word:?}: {}", ran.all());
+    }
+    // One attempt a run: were it two, this one would be let in.
+    let ran = broken.apply().exits(4);
+    assert!(ran.all().contains("refused the login"), "{}", ran.all());
+    broken.converges();
+}
+
+#[test]
+fn a_password_without_an_answer_after_the_reboot_is_given_twice_at_most() {
+    let broken = Broken::start(REBOOT, &["hang-up-after-reboot=3"]);
+    let ran = broken.apply().exits(1);
+    for word in ["after the reboot", "lost 2 times in a row", "can lock the account", "run this again"] {
+        assert!(ran.all().contains(word), "{word:?}: {}", ran.all());
+    }
+    // The third was left for this one.
+    let ran = broken.apply().exits(4);
+    assert!(ran.all().contains("no credential was judged wrong"), "{}", ran.all());
+    broken.converges();
+    // One that is lost on the way is no reason to give up.
+    let ran = Broken::start(REBOOT, &["hang-up-after-reboot=1"]).apply().exits(0);
+    assert_eq!(ran.of("host_finished")[0]["reboots"], 1, "{}", ran.all());
+}
+
+#[test]
+fn what_an_earlier_run_could_not_save_is_saved_by_the_next() {
+    let broken = Broken::start(SETTING, &["cut-before=^auto-backup", "power-cut=^esxcli system version get"]);
+    broken.apply().exits(1);
+    // The change is there; that the host would forget it at its next boot does not show.
+    let ran = broken.apply().exits(0);
+    assert_eq!(ran.of("host_finished")[0]["changed"], 0, "{}", ran.all());
+    let fuse =
+        broken.home.write("fuse.yml", "steps:\n  - run: {command: esxcli system version get, read_only: true}\n");
+    broken.home.run(&["verify", arg(&fuse), "-i", broken.sim.inventory()]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while broken.home.run(&["facts", "-i", broken.sim.inventory()]).code != 0 {
+        assert!(std::time::Instant::now() < until, "the host does not come back");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    broken.home.run(&["verify", &broken.playbook, "-i", broken.sim.inventory()]).exits(0);
+}

@@ -4,6 +4,7 @@ mod common;
 mod controls;
 mod docs;
 mod failures;
+mod faulty;
 mod few_turns;
 mod fixtures;
 mod fleet;

@@ -12,7 +12,7 @@ use super::common::{Home, Ran, SimHosts, arg};
 use super::transport_support::{Sshd, signal, user};
 
 #[path = "../common/inside.rs"]
-mod inside;
+pub mod inside;
 use inside::{RECORDED, enter};
 
 const SETTING: &str = "steps:\n  - setting: {key: UserVars.SuppressShellWarning, value: 1}\n";
@@ -123,7 +123,7 @@ fn host(name: &str, port: u16, login: &str) -> String {
 }
 
 /// Events without what two runs never share.
-fn told(ran: &Ran) -> Vec<Value> {
+pub fn told(ran: &Ran) -> Vec<Value> {
     let kinds = ["run_started", "host_connected", "step", "note", "host_finished"];
     let mut events = ran.events();
     events.retain(|e| kinds.contains(&e["event"].as_str().unwrap()));

@@ -1,4 +1,5 @@
 //! What a simulated host has kept, and what a site gives to the hardening playbooks.
+#![allow(dead_code)] // not every user of it uses all
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -19,6 +19,7 @@ use crate::transport::chain::{self, Hop, Settings, Stream};
 use crate::transport::connect::{self, Failure, Handshake};
 use crate::transport::hostkeys::{Accepted, Policy};
 use crate::transport::link::{Link, Message, NotOpened, Pipe};
+use crate::transport::logins::Given;
 use crate::transport::{Target, TransportError};
 
 /// Bytes carried through a jump host in one go.
@@ -32,9 +33,15 @@ pub(super) struct Connection {
 }
 
 impl Hop for Connection {
-    async fn hop(settings: &Settings, via: Option<Self>, target: &Target) -> Result<Self, TransportError> {
-        let peer = connect::hop(&Through { via: via.as_ref() }, target, settings.agent.as_deref()).await?;
-        peer.worker.serve(settings.keepalive, settings.keepalive_max);
+    async fn hop(
+        settings: &Settings,
+        via: Option<Self>,
+        target: &Target,
+        given: &Given,
+    ) -> Result<Self, TransportError> {
+        let peer = connect::hop(&Through { via: via.as_ref() }, target, settings.agent.as_deref(), given).await?;
+        let (interval, questions) = settings.keepalive_of(target);
+        peer.worker.serve(interval, questions);
         Ok(Self { worker: peer.worker, host: target.name.clone(), via: via.map(Box::new) })
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::transport::TransportError;
 use crate::transport::frame::{Decoder, Done, FrameError, Framer};
 use crate::transport::link::{
-    Ask, Link, Message, NotOpened, PipeRead, PipeWrite, SHELL, open_within, protocol, within,
+    Ask, Link, Message, NotOpened, PipeRead, PipeWrite, SHELL, has_ended, open_within, protocol, within,
 };
 
 /// How long a channel that is given up may take to end before it is left to itself.
@@ -105,14 +105,20 @@ impl ShellChannel {
                 return Err(NoWord::NoCommand);
             }
             Ok(Some(Event::Garbled(error))) => protocol(link, error.to_string()),
-            Ok(Some(Event::Ended(how))) if link.is_closed() => TransportError::Lost {
-                host: link.host().to_owned(),
-                during: format!(
-                    "right after the login: {} ({how}). An account that may log in but not run a shell looks like this",
-                    link.reason()
-                ),
-            },
-            Ok(Some(Event::Ended(how))) => protocol(link, format!("{SHELL} did not stay: {how}")),
+            Ok(Some(Event::Ended(how))) => {
+                if has_ended(link).await {
+                    TransportError::Lost {
+                        host: link.host().to_owned(),
+                        during: format!(
+                            "right after the login: {} ({how}). An account that may log in but not run a shell looks \
+                             like this",
+                            link.reason()
+                        ),
+                    }
+                } else {
+                    protocol(link, format!("{SHELL} did not stay: {how}"))
+                }
+            }
             Ok(None) => protocol(link, format!("{SHELL} did not stay")),
             Err(_) => protocol(link, format!("{SHELL} said nothing within {} s", limit.as_secs_f32())),
         };

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::sums::{self, Sum};
 use super::{REOPEN, Session};
 use crate::transport::frame::quoted;
-use crate::transport::link::{Message, NotOpened, Pipe, PipeWrite, open_within};
+use crate::transport::link::{Message, NotOpened, Pipe, PipeWrite, has_ended, open_within};
 use crate::transport::progress::Milestones;
 use crate::transport::{Payload, Request, TransportError};
 
@@ -197,8 +197,8 @@ async fn attempt(
             milestones.whole(plan.size, progress);
         }
         if let Some(Err(reason)) = sent
-            && !link.is_closed()
             && far.code.is_none()
+            && !has_ended(link.as_ref()).await
         {
             return Err(Trouble::Failed(reason));
         }
@@ -210,7 +210,8 @@ async fn attempt(
     if far.said(&format!("NOPROGRAM {}", plan.nonce)) {
         return Err(Trouble::NoProgram);
     }
-    if link.is_closed() {
+    let untold = far.code.is_none() && far.signal.is_none();
+    if link.is_closed() || (untold && has_ended(link.as_ref()).await) {
         return Err(Trouble::Transport(TransportError::Lost {
             host: link.host().to_owned(),
             during: format!("during the upload of {}: {}", plan.path, link.reason()),

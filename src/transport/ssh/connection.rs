@@ -16,6 +16,7 @@ use crate::transport::chain::{self, Hop, Settings, Stream};
 use crate::transport::connect::{self, Failure, Handshake};
 use crate::transport::hostkeys::{Accepted, Policy, Rejected};
 use crate::transport::link::{Link, NotOpened, Pipe};
+use crate::transport::logins::Given;
 use crate::transport::{Target, TransportError, algorithms, auth};
 
 /// A logged-in connection; it keeps those alive that it goes through.
@@ -28,9 +29,14 @@ pub(super) struct Connection {
 }
 
 impl Hop for Connection {
-    async fn hop(settings: &Settings, via: Option<Self>, target: &Target) -> Result<Self, TransportError> {
+    async fn hop(
+        settings: &Settings,
+        via: Option<Self>,
+        target: &Target,
+        given: &Given,
+    ) -> Result<Self, TransportError> {
         let through = Through { settings, via: via.as_ref() };
-        let peer = connect::hop(&through, target, settings.agent.as_deref()).await?;
+        let peer = connect::hop(&through, target, settings.agent.as_deref(), given).await?;
         Ok(Self { handle: peer.handle, host: target.name.clone(), end: peer.end, via: via.map(Box::new) })
     }
 
@@ -111,13 +117,14 @@ impl Handshake for Through<'_> {
         let settings = self.settings;
         // The library reads the length of a packet and then the packet; a host's answers are many small ones.
         let stream = BufReader::new(Connection::stream(self.via, target).await?);
-        let silence = settings.keepalive * (u32::try_from(settings.keepalive_max).unwrap_or(3) + 2);
+        let (interval, questions) = settings.keepalive_of(target);
+        let silence = interval * (u32::try_from(questions).unwrap_or(3) + 2);
         let config = client::Config {
             preferred: algorithms::preferred(target.algorithms, &policy.types(), without),
             gex: algorithms::group_exchange(),
             nodelay: true,
-            keepalive_interval: Some(settings.keepalive),
-            keepalive_max: settings.keepalive_max,
+            keepalive_interval: Some(interval),
+            keepalive_max: questions,
             // While a write is stuck in a full socket keepalives are not looked at; this is.
             inactivity_timeout: Some(silence),
             ..client::Config::default()
