@@ -100,7 +100,7 @@ mod tests {
                 std::fs::remove_dir_all(journal.dir()).unwrap();
             };
             last = journal.run().to_owned();
-            events.iter().for_each(|kind| journal.append(&Event::now("r", kind.clone())).unwrap());
+            events.iter().for_each(|kind| journal.append(&[Event::now("r", kind.clone())]).unwrap());
             match code {
                 Some(code) => journal.finish(*code).unwrap(),
                 None => drop(journal),
