@@ -32,16 +32,10 @@ fn timeless(mut event: Value) -> Value {
     event
 }
 
-/// How far a batch of commands is, is told by the clock, and a replay has another one.
-fn is_between(event: &Value) -> bool {
-    let uploads = event["doing"].as_str().is_some_and(|doing| doing.starts_with("uploading"));
-    event["event"] == "phase" && !uploads && event["position"] != event["length"]
-}
-
 /// Events by host: hosts of a run do not wait for each other.
 fn by_host(events: impl IntoIterator<Item = Value>) -> Vec<(String, Vec<Value>)> {
     let mut hosts: Vec<(String, Vec<Value>)> = Vec::new();
-    for event in events.into_iter().filter(|event| !is_between(event)).map(timeless) {
+    for event in events.into_iter().map(timeless) {
         let host = event["host"].as_str().unwrap_or("").to_owned();
         match hosts.iter_mut().find(|(name, _)| *name == host) {
             Some((_, all)) => all.push(event),
