@@ -31,6 +31,9 @@ const COMING_UP: &str = "The host may not take logins yet: wait a few minutes an
      refuses then too, look at its console and at /var/log/auth.log; a locked account opens again by itself (after 15 minutes \
      unless Security.AccountUnlockTime says otherwise)";
 
+/// How long a host may take after a reboot until it sees the disk that it booted from.
+const BOOT_DISK: Duration = Duration::from_secs(30);
+
 /// How long a host whose answer to `reboot` was not seen may go on answering before it is asked again.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
@@ -132,7 +135,15 @@ impl HostRun {
             self.ctx.pause(pause.min(deadline.saturating_duration_since(Instant::now()))).await?;
             pause = (pause * 2).min(Duration::from_secs(5));
         };
-        self.facts = self.facts_again(summary).await?;
+        let had_its_disk = self.facts.persistent;
+        self.facts = self.facts_again(summary.clone()).await?;
+        // SSH may answer before the boot disk is seen; a host that does not see it at all is the next step's error.
+        let until = Instant::now() + BOOT_DISK;
+        while had_its_disk && !self.facts.persistent && Instant::now() < until {
+            self.phase("waiting for the boot disk");
+            self.ctx.pause(Duration::from_millis(500)).await?;
+            self.facts = self.facts_again(summary.clone()).await?;
+        }
         // Not verified: that the firmware's UUID in the host summary is the same after every boot of a host.
         let now = self.facts.hardware.uuid.as_str();
         if !machine.is_empty() && !now.is_empty() && now != machine {
