@@ -280,7 +280,7 @@ impl Shell for Session {
             return chained;
         }
         self.cost.round_trips += 1;
-        let apart = self.usual.exceeds(behind.len(), self.patience);
+        let apart = self.limit > 1 && self.usual.exceeds(behind.len(), self.patience);
         let together = [requests, if apart { &[] } else { behind }].concat();
         let mut counted = |index| {
             if index < requests.len() {
