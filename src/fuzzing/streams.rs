@@ -28,6 +28,7 @@ pub(super) const FACTS: &[&str] = &[
 pub(super) const CALLS: &[&str] = &[
     "esxcli\0network\0ip\0interface\0ipv4\0set\0-i\0vmk0\0-t\0static\0-I\x00192.0.2.9\0-N\x00255.255.255.0",
     "esxcli\0--formatter=csv\0--format-param=fields=Name,MTU\0network\0nic\0list",
+    "esxcli\0--formatter=csv\0--format-param",
     "esxcli\0network\0vswitch\0standard\0portgroup\0set\0--portgroup-name=VM Network\0--vlan-id=4095",
     "esxcli\0system\0settings\0advanced\0set\0-o\0/Net/FollowHardwareMac\0-i\x001",
     "esxcli\0system\0module\0parameters\0set\0-m\0ixgben\0-p\0RSS=0,1",

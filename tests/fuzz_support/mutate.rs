@@ -33,6 +33,9 @@ impl Dice {
 /// The longest input that is made.
 const LONGEST: usize = 24 * 1024;
 
+/// The longest that one is on the way there.
+const LARGEST: usize = 256 * 1024;
+
 const NUMBERS: &[&str] = &[
     "0",
     "-1",
@@ -178,6 +181,8 @@ pub fn mutated(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut input = seeds[dice.below(seeds.len())].clone();
     for _ in 0..=dice.below(4) {
         change(dice, &mut input, seeds);
+        // Repeated lines that are repeated again would fill the memory of this machine.
+        input.truncate(LARGEST);
     }
     input.truncate(LONGEST);
     input

@@ -138,7 +138,7 @@ pub(super) fn run(state: &mut HostState, call: &Call<'_>, through_hostd: bool) -
         }
     };
     let release = state.release;
-    let rest = &words[at..];
+    let rest = words.get(at..).unwrap_or_default();
     let names: Vec<&str> = rest.iter().take_while(|w| !w.starts_with('-')).map(String::as_str).collect();
     let path = names.join(" ");
     let command = commands(release).find(|c| c.path == path);
