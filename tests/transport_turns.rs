@@ -7,7 +7,6 @@ mod transport_support;
 mod turns;
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use counting::{Counting, Mode, password};
@@ -30,19 +29,7 @@ fn through(server: &Target) -> Proxy {
 /// What `ssh host true` costs.
 fn ssh_true(sshd: &Sshd) -> Seen {
     let proxy = through(&sshd.target());
-    let status = Command::new("ssh")
-        .args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
-        .args(["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-T"])
-        .arg("-i")
-        .arg(sshd.path("ecdsa"))
-        .args(["-p", &proxy.address().port().to_string()])
-        .arg(format!("{}@127.0.0.1", transport_support::user()))
-        .arg("true")
-        .env_remove("SSH_AUTH_SOCK")
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    sshd.ssh_true(proxy.address().port());
     proxy.only()
 }
 

@@ -84,8 +84,8 @@ impl HostRun {
             self.observed = Outputs::default();
         }
         let marked = self.facts.leftovers.iter().any(|path| path == MAINTENANCE);
-        if self.facts.maintenance && !marked && self.ctx.has_journal() {
-            let state = StateDir::locate().ok();
+        if self.facts.maintenance && !marked {
+            let state = self.ctx.state();
             if state.is_some_and(|state| left_in_maintenance(&state, &self.host.name, self.ctx.run_id())) {
                 self.note("an earlier run entered maintenance mode and was stopped: it is left at the end".into());
                 self.entered_maintenance = true;

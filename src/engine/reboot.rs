@@ -136,13 +136,15 @@ impl HostRun {
             pause = (pause * 2).min(Duration::from_secs(5));
         };
         let had_its_disk = self.facts.persistent;
-        self.facts = self.facts_again(summary.clone()).await?;
         // SSH may answer before the boot disk is seen; a host that does not see it at all is the next step's error.
         let until = Instant::now() + BOOT_DISK;
-        while had_its_disk && !self.facts.persistent && Instant::now() < until {
+        loop {
+            self.facts = self.facts_again(summary.clone()).await?;
+            if !had_its_disk || self.facts.persistent || Instant::now() >= until {
+                break;
+            }
             self.phase("waiting for the boot disk");
             self.ctx.pause(Duration::from_millis(500)).await?;
-            self.facts = self.facts_again(summary.clone()).await?;
         }
         // Not verified: that the firmware's UUID in the host summary is the same after every boot of a host.
         let now = self.facts.hardware.uuid.as_str();

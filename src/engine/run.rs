@@ -217,23 +217,16 @@ impl Context {
 
     /// Why the way in to a host may be closed, as the journals of earlier runs tell; nothing for a run without a journal.
     pub(super) fn closed(&self, host: &str) -> Option<String> {
-        self.has_journal().then_some(())?;
         let names = self.names.get()?;
-        let all = self.closed.get_or_init(|| match StateDir::locate() {
-            Ok(state) => super::closed::explain(&state, names),
-            Err(_) => HashMap::new(),
-        });
-        all.get(host).cloned()
+        let look = || self.state().map(|state| super::closed::explain(&state, names)).unwrap_or_default();
+        self.closed.get_or_init(look).get(host).cloned()
     }
 
     /// Whether an earlier run may have left changes on this host that the next boot forgets.
     pub(super) fn is_unsaved(&self, host: &str) -> bool {
-        let (true, Some(names)) = (self.has_journal(), self.names.get()) else { return false };
-        let found = self.unsaved.get_or_init(|| match StateDir::locate() {
-            Ok(state) => super::unsaved::find(&state, names, self.run_id()),
-            Err(_) => BTreeSet::new(),
-        });
-        found.contains(host)
+        let Some(names) = self.names.get() else { return false };
+        let look = || self.state().map(|state| super::unsaved::find(&state, names, self.run_id())).unwrap_or_default();
+        self.unsaved.get_or_init(look).contains(host)
     }
 
     /// Leave to be down, where that is limited. In a replay nobody waits for another: each host does what it did.
@@ -241,21 +234,20 @@ impl Context {
         self.down.get().cloned().flatten().filter(|_| self.options.begun.is_none())
     }
 
-    /// Where what hosts are like is kept from one run to the next; nowhere for a run without a journal, and for hosts that
-    /// no other run can know of.
+    /// Where the journals of earlier runs are, for a run that keeps one itself.
+    pub(super) fn state(&self) -> Option<StateDir> {
+        self.kept.as_ref().and_then(|_| StateDir::locate().ok())
+    }
+
+    /// Where what hosts are like is kept from one run to the next; nowhere for hosts that no other run can know of.
     pub(super) fn remembers(&self) -> Option<StateDir> {
-        (self.has_journal() && self.lock_hosts).then(|| StateDir::locate().ok())?
+        self.state().filter(|_| self.lock_hosts)
     }
 
     /// Whether the playbook is made for such a host.
     pub(super) fn is_for(&self, facts: &HostFacts) -> bool {
         let (wanted, line) = (&self.playbook.esxi, facts.version.line());
         wanted.is_empty() || wanted.iter().any(|w| *w == line || facts.version.to_string() == *w)
-    }
-
-    /// Whether a journal is kept of the run.
-    pub(super) fn has_journal(&self) -> bool {
-        self.kept.is_some()
     }
 
     /// Waits until all that was emitted so far is in the journal, if one is kept. A journal that ended does not hold

@@ -1,7 +1,6 @@
 //! How often a run waits for an answer, counted on the wire before OpenSSH's own server, beside the `ssh` program.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::common::{Ran, arg};
@@ -63,27 +62,13 @@ impl Line {
         let inventory = self.front.home.write("proxied.yml", &inventory);
         let playbook = self.front.home.write("p.yml", playbook);
         self.turns(|| {
-            let args = ["apply", arg(&playbook), "-i", arg(&inventory), "--output", "json"];
-            let output = self.front.home.command(&args).output().unwrap();
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let code = output.status.code().unwrap_or(-1);
-            Ran { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }.exits(0)
+            self.front.home.run(&["apply", arg(&playbook), "-i", arg(&inventory), "--output", "json"]).exits(0)
         })
     }
 
     /// `ssh host true`.
     fn ssh_true(&self) -> u64 {
-        let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-T"])
-            .args(["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"])
-            .args(["-i", &self.front.key("ecdsa"), "-p", &self.proxy.address().port().to_string()])
-            .arg(format!("{}@127.0.0.1", user()))
-            .arg("true")
-            .env_remove("SSH_AUTH_SOCK")
-            .stdin(Stdio::null());
-        let (status, turns) = self.turns(|| ssh.status().unwrap());
-        assert!(status.success());
-        turns
+        self.turns(|| self.front.sshd.ssh_true(self.proxy.address().port())).1
     }
 }
 

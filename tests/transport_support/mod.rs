@@ -140,6 +140,24 @@ impl Sshd {
         self.folder.path().join(name)
     }
 
+    /// Runs `ssh host true` with the ECDSA key, at a port that leads to this server.
+    #[track_caller]
+    pub fn ssh_true(&self, port: u16) {
+        let status = Command::new("ssh")
+            .args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-T"])
+            .arg("-i")
+            .arg(self.path("ecdsa"))
+            .args(["-p", &port.to_string()])
+            .arg(format!("{}@127.0.0.1", user()))
+            .arg("true")
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
     pub fn public(&self, name: &str) -> String {
         let text = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
         text.split(' ').take(2).collect::<Vec<_>>().join(" ")
